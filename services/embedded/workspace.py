@@ -1,0 +1,95 @@
+"""The folder in which servers run, and the promise that nothing of them stays behind."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from services.embedded import guard
+from services.embedded.processes import ServerFailed, ServerProcess
+
+NEEDED_BYTES = 256 * 2**20
+NEEDED_SHM_BYTES = 64 * 2**20
+
+
+class Workspace:
+    """A temporary folder, the servers started in it, and a prefix for their shared memory.
+
+    Leaving the context stops the servers, latest first, and removes folder and shared memory. A guard
+    process does the same when this process dies without leaving it.
+    """
+
+    def __init__(self) -> None:
+        """Raises ServerFailed when there is no room for logs or shared memory."""
+        require_space(Path(tempfile.gettempdir()), NEEDED_BYTES, "free some or set TMPDIR")
+        require_space(guard.SHARED_MEMORY, NEEDED_SHM_BYTES, "free some (containers: --shm-size=256m)")
+        self.folder = Path(tempfile.mkdtemp(prefix="adgauge-"))
+        self.shm_prefix = f"{self.folder.name.replace('-', '_')}_"
+        self._servers: list[ServerProcess] = []
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), self.folder, self.shm_prefix],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self, name: str, argv: Sequence[str | Path], env: Mapping[str, str]) -> ServerProcess:
+        """Start a server that logs to `<name>.log`; raises ServerFailed when it cannot be executed."""
+        log = self.folder / f"{name}.log"
+        server = ServerProcess(name, argv, env=env, log=log, on_stopped=self._tell_stopped)
+        self._tell(f"+{server.pid}")
+        self._servers.append(server)
+        return server
+
+    def subfolder(self, name: str) -> Path:
+        """An empty folder for one server's files."""
+        folder = self.folder / name
+        folder.mkdir()
+        return folder
+
+    def check(self) -> None:
+        """Raise ServerFailed when a server started here, and not stopped by us, is gone."""
+        for server in self._servers:
+            server.check()
+
+    def close(self) -> None:
+        """Stop every server, latest first, and remove what they left. Idempotent."""
+        for server in reversed(list(self._servers)):
+            server.stop()
+        guard.sweep(self.folder, self.shm_prefix)
+        if self._guard.stdin and not self._guard.stdin.closed:
+            self._guard.stdin.close()
+        self._guard.wait()
+
+    def _tell_stopped(self, pid: int) -> None:
+        self._servers = [server for server in self._servers if server.pid != pid]
+        self._tell(f"-{pid}")
+
+    def _tell(self, line: str) -> None:
+        assert self._guard.stdin is not None
+        try:
+            self._guard.stdin.write(f"{line}\n".encode())
+        except BrokenPipeError:
+            return  # the guard was killed; we still clean up ourselves
+
+
+def require_space(folder: Path, needed_bytes: int, remedy: str) -> None:
+    """Raise ServerFailed, saying `remedy`, unless `folder`'s file system has `needed_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise ServerFailed(
+            f"only {free >> 20} MiB free in {folder}, {needed_bytes >> 20} MiB are needed: {remedy}"
+        )

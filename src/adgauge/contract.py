@@ -1,0 +1,156 @@
+"""The contract of a model: everything that must be equal for two scores to be comparable.
+
+`contract.json` travels with the weights from the checkpoint to Triton. No field has a default: an image
+size that nobody wrote down is an image size that two programs disagree about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from adgauge.errors import ContractMismatch
+
+CONTRACT_FILE = "contract.json"
+GOLDEN_FILE = "golden.jsonl"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageSpec(_Frozen):
+    """How pictures become pixels: `count` × uint8 [3, height, width], RGB, channels first."""
+
+    count: Positive
+    height: Positive
+    width: Positive
+    interpolation: Literal["bilinear", "bicubic"]
+    fit: Literal["squash"]
+    required: bool  # False: a product without a picture is scored and flagged `no_image`
+
+
+class TextPart(_Frozen):
+    """One field of a product as it stands in the text: `prefix` + its values joined by `joiner`."""
+
+    field: Literal[
+        "main_category", "title", "features", "description", "store", "categories", "details", "price"
+    ]
+    prefix: str
+    joiner: str
+
+
+class TextSpec(_Frozen):
+    """How product fields become token ids. Empty parts are left out; `separator` joins the rest."""
+
+    parts: tuple[TextPart, ...]
+    separator: str
+    tokenizer: str  # file beside the contract
+    tokenizer_sha256: Sha256
+    token_limit: Positive  # special tokens included
+    ladder: tuple[Positive, ...]  # padded lengths, ascending; the last is the limit
+    pad_id: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _ladder_ends_at_the_limit(self) -> Self:
+        if list(self.ladder) != sorted(set(self.ladder)) or self.ladder[-1:] != (self.token_limit,):
+            raise ValueError("ladder must ascend and end at token_limit")
+        return self
+
+
+class CanonicalSpec(_Frozen):
+    """What the canonicalizer does; the only preprocessing there is."""
+
+    image: ImageSpec
+    text: TextSpec
+    categories: tuple[str, ...]  # `category_id` = position + 1; 0 = unknown; empty = no such input
+    numeric: tuple[Literal["log1p_price", "image_count", "feature_count"], ...]
+
+
+class TensorSpec(_Frozen):
+    """A named array on the wire, without the batch dimension; -1 is the padded text length."""
+
+    name: str
+    dtype: Literal["uint8", "float32", "int64"]
+    shape: tuple[int, ...]
+    holds: Literal["image", "has_image", "token_ids", "token_mask", "category_id", "numeric", "score"]
+
+
+class Protocol(_Frozen):
+    """The report's Canonical Inference Protocol; a model that breaks it is marked on the leaderboard."""
+
+    fixed_size: bool
+    fixed_token_limit: bool
+    single_forward: bool
+    test_time_augmentation: bool
+    ensemble: bool
+
+
+class Cost(_Frozen):
+    """P and F of the metric CES: parameters, and FLOPs (2·MAC, attention counted) at batch 1."""
+
+    params: Positive
+    flops: Positive
+    counter: str
+
+
+class Provenance(_Frozen):
+    """Where the weights come from; free text for people, never compared."""
+
+    recipe: str
+    data: str
+    revision: str
+
+
+class ModelContract(_Frozen):
+    """One served model: canonicalization, tensors, weights, precision and what they cost."""
+
+    name: str
+    version: Positive
+    target: str
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    spec: CanonicalSpec
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    weights: dict[str, Sha256]  # file below the model's folder → sha256
+    score_range: tuple[float, float]
+    tolerance: Annotated[float, Field(gt=0)]  # |Δ| allowed between golden and served scores
+    protocol: Protocol
+    cost: Cost
+    provenance: Provenance
+
+    def digest(self) -> str:
+        """Sha256 (hex) over what decides a score: spec, tensors, weights, precision and target."""
+        decides = {"name", "version", "target", "precision", "spec", "inputs", "outputs", "weights"}
+        canonical = json.dumps(self.model_dump(mode="json", include=decides), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The text of `contract.json`: stable order, one final newline."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def load_contract(model_dir: Path) -> ModelContract:
+    """Read `contract.json` of a model folder; raises ContractMismatch with what is wrong and where."""
+    path = model_dir / CONTRACT_FILE
+    try:
+        return ModelContract.model_validate_json(path.read_bytes())
+    except FileNotFoundError as exc:
+        raise ContractMismatch(f"{path} does not exist; export a model there first") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise ContractMismatch(f"{path}: {where}: {first['msg']}") from exc
+
+
+def file_sha256(path: Path) -> str:
+    """Sha256 (hex) of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,141 @@
+"""What the pipeline asks of the outside. Each Protocol says who calls it, when, and what it may raise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from adgauge.records import (
+    CanonicalInput,
+    Envelope,
+    ImageResult,
+    Partition,
+    Rejection,
+    Score,
+    Tombstone,
+)
+
+
+class PartitionListener(Protocol):
+    """Told by a Source, from inside `poll()` or from its own thread, how the assignment changes.
+
+    Neither method may block: the group waits for them.
+    """
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """These partitions are ours from now on."""
+
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """These partitions go to another worker; returns the next offsets that may still be committed."""
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """These partitions are no longer ours; nothing may be committed for them."""
+
+
+class Source(Protocol):
+    """A log of records. Only the runner's thread calls it."""
+
+    def subscribe(self, listener: PartitionListener) -> None:
+        """Join the group; called once, before the first poll."""
+
+    def poll(self, timeout_s: float) -> Sequence[Envelope[bytes | None]]:
+        """Records that arrived within `timeout_s`; also keeps the membership alive, so it is called
+        all the time, paused or not. Raises BackendUnavailable when the log cannot be reached.
+        """
+
+    def pause(self) -> None:
+        """Deliver nothing until `resume`, partitions assigned meanwhile included; polling goes on."""
+
+    def resume(self) -> None:
+        """Deliver again."""
+
+    def commit(self, next_offsets: Mapping[Partition, int]) -> None:
+        """Commit the offset of the next record to read of each partition; bounded in time.
+
+        Raises BackendUnavailable when it was not acknowledged; the runner tries again later.
+        """
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records between what was delivered and the end of each assigned partition; may be stale."""
+
+    def close(self) -> None:
+        """Leave the group. Never raises."""
+
+
+class Images(Protocol):
+    """Gets and decodes pictures. Called from pipeline threads, many at once."""
+
+    def load(self, references: Sequence[Sequence[str]]) -> Sequence[Sequence[ImageResult]]:
+        """For each product its chosen references (URL, path or data: URL); for each reference its picture.
+
+        Never raises for a bad picture: a missing image is an ordinary input.
+        """
+
+    def close(self) -> None:
+        """Stop the pools. Never raises."""
+
+
+class ScoreCache(Protocol):
+    """Scores of unchanged content, by generation and content digest. Called from pipeline threads.
+
+    A cache may forget at any time and must never raise: a failing cache is a miss.
+    """
+
+    def get(self, digests: Sequence[str]) -> Sequence[float | None]:
+        """The score of each digest under the worker's generation, or None."""
+
+    def put(self, scores: Mapping[str, float]) -> None:
+        """Remember scores by digest."""
+
+
+class Scorer(Protocol):
+    """Predicts ratings. Called from pipeline threads, many at once; bounded requests in flight."""
+
+    def score(self, inputs: Sequence[CanonicalInput]) -> Sequence[float]:
+        """One rating in the contract's range per input, in order.
+
+        Raises BackendUnavailable (retry), or RecordRejected when the model refuses a single input.
+        """
+
+    def close(self) -> None:
+        """Close connections. Never raises."""
+
+
+class ScoreStore(Protocol):
+    """Where recommenders read. Newer wins: the larger `Order` stays, compared atomically."""
+
+    def put(self, entries: Sequence[Score | Tombstone]) -> Sequence[bool]:
+        """Store each entry unless a newer one is there; True where it was stored.
+
+        An entry whose order equals the stored one is stored again: redelivery is harmless.
+        Returns only after the store acknowledged. Raises BackendUnavailable; then any part may be stored.
+        """
+
+    def close(self) -> None:
+        """Close connections. Never raises."""
+
+
+class ScoreLog(Protocol):
+    """The history of scores, keyed by product id; the monitor's only source."""
+
+    def append(self, entries: Sequence[Score | Tombstone]) -> None:
+        """Write stored scores and deletions; returns after the log acknowledged all of them.
+
+        Raises BackendUnavailable; then any part may be written, and writing again is harmless.
+        """
+
+    def close(self) -> None:
+        """Close connections. Never raises."""
+
+
+class DeadLetters(Protocol):
+    """Rejected records with their original bytes, so that they can be read and replayed."""
+
+    def put(self, rejected: Sequence[tuple[Envelope[bytes | None], Rejection]]) -> None:
+        """Write key, value and headers as they came, plus reason, stage, detail and origin.
+
+        Returns after the log acknowledged all of them. Raises BackendUnavailable.
+        """
+
+    def close(self) -> None:
+        """Close connections. Never raises."""
