@@ -23,7 +23,7 @@ check: .venv-dev/ready ## lint, types, layers, figures quoted in the docs
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/mypy
 	.venv-dev/bin/lint-imports
-	.venv-dev/bin/python tools/check_figures.py
+	.venv-dev/bin/python tools/figures.py --check
 
 tools: ## pinned programs the tests need, under .tools/
 	@$(PYTHON) tools/install.py
