@@ -4,8 +4,8 @@ A quoted figure stands between two comments that say where it comes from and how
 
     <!-- figure ranking.picture.blur.share:.1% -->98.4%<!-- /figure -->
 
-`python tools/figures.py` fills them in; `--check` fails when one differs, when its source is missing, or when a
-section whose heading contains "Measured" quotes a number with a unit outside such a pair.
+`python tools/figures.py` fills them in; `--check` fails when one differs, when its source is missing, or when
+a section whose heading contains "Measured" quotes a number with a unit outside such a pair.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
     complaints: list[str] = []
     for document in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
         before = document.read_text()
-        after = QUOTE.sub(lambda quote, at=document: _filled(quote, at, complaints), before)  # type: ignore[misc]  # mypy cannot type a lambda default
+        after = QUOTE.sub(partial(_filled, document, complaints), before)
         if check:
             complaints += _unquoted(document, before)
             if after != before:
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     return 1 if complaints else 0
 
 
-def _filled(quote: re.Match[str], document: Path, complaints: list[str]) -> str:
+def _filled(document: Path, complaints: list[str], quote: re.Match[str]) -> str:
     try:
         value = _look_up(quote["path"])
     except (KeyError, FileNotFoundError):
@@ -52,7 +53,7 @@ def _filled(quote: re.Match[str], document: Path, complaints: list[str]) -> str:
     return f"{quote[1]}{value:{quote['format'] or ''}}{quote[5]}"
 
 
-def _look_up(path: str) -> Any:  # noqa: ANN401 - a figure is a number or a string
+def _look_up(path: str) -> Any:
     name, *keys = path.split(".")
     value = json.loads((ROOT / "docs" / "figures" / f"{name}.json").read_text())["figures"]
     for key in keys:
