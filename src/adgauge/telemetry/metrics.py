@@ -1,0 +1,147 @@
+"""Every metric of the scorer, once. A closed list: names carry units, labels come from closed sets.
+
+Labels never carry a product, a URL or an address. `docs/metrics.md` is generated from this file.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from adgauge.errors import RejectReason
+from adgauge.records import OutcomeKind, Partition
+
+# Event time → readable: from an idle stream (tens of ms) to a backlog that has to be worked off (an hour).
+FRESHNESS_BUCKETS_S = (
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0
+)  # fmt: skip
+# One batch in one stage: parsing takes under a millisecond, a fetch of slow pictures tens of seconds.
+STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Stage(StrEnum):
+    """The steps of a batch, in the order of `pipeline/scoring.py`."""
+
+    PARSE = "parse"
+    IMAGES = "images"
+    CANONICALIZE = "canonicalize"
+    CACHE = "cache"
+    SCORE = "score"
+    STORE = "store"
+    LOG = "log"
+    DEAD_LETTERS = "dead_letters"
+
+
+class CacheResult(StrEnum):
+    """How the score of a canonical input was found; `miss` is the part that Triton computes."""
+
+    HIT = "hit"
+    MISS = "miss"
+    DUPLICATE = "duplicate"  # equal content earlier in the same batch
+
+
+class ScorerFailure(StrEnum):
+    """Why a request to Triton gave no scores."""
+
+    DEADLINE = "deadline"  # no answer in time
+    UNAVAILABLE = "unavailable"  # no connection, or model not loaded
+    REFUSED = "refused"  # Triton answered with an error about the request
+    INVALID_OUTPUT = "invalid_output"  # output missing, misshapen, mistyped, not finite or out of range
+    CONTRACT = "contract"  # the served model is not the contracted one
+
+
+class Metrics:
+    """The scorer's metrics, registered with one registry; construct it once per process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        ProcessCollector(registry=registry)
+
+        # Throughput and loss: every consumed record ends here once. `reason` is empty unless rejected.
+        self.records = counter(
+            "adgauge_records", "Records decided, by outcome and reason.", ["outcome", "reason"]
+        )
+        # The promise to recommenders. Replays keep their event time, so they show here as old.
+        self.freshness_seconds = histogram(
+            "adgauge_freshness_seconds",
+            "Event time to readable in Redis, per stored score.",
+            buckets=FRESHNESS_BUCKETS_S,
+        )
+        # Where the time of a batch goes.
+        self.stage_seconds = histogram(
+            "adgauge_stage_seconds", "Time one batch spent in a stage.", ["stage"], buckets=STAGE_BUCKETS_S
+        )
+        # Small requests waste the accelerator; compare with Triton's own rows per execution.
+        self.request_rows = histogram(
+            "adgauge_request_rows", "Rows in one request to Triton.", buckets=ROW_BUCKETS
+        )
+
+        # Backpressure: these stay below their configured bounds; at the bound the source is paused.
+        self.in_flight_records = gauge("adgauge_in_flight_records", "Records polled and not yet decided.")
+        self.in_flight_bytes = gauge("adgauge_in_flight_bytes", "Bytes of values polled and not yet decided.")
+        self.in_flight_requests = gauge("adgauge_in_flight_requests", "Requests that wait for Triton.")
+        self.paused = gauge("adgauge_paused", "1 while the source is paused by backpressure.")
+
+        # A stalled partition has lag and a committed offset that does not move.
+        self.lag_records = gauge(
+            "adgauge_lag_records",
+            "Records from the last delivered one to the end of a partition.",
+            ["partition"],
+        )
+        self.committed_offset = gauge(
+            "adgauge_committed_offset", "Committed offset of a partition.", ["partition"]
+        )
+        self.last_progress_timestamp_seconds = gauge(
+            "adgauge_last_progress_timestamp_seconds", "Unix time of the runner's last loop."
+        )
+
+        self.cache_lookups = counter(
+            "adgauge_cache_lookups", "Look-ups of content digests, by result.", ["result"]
+        )
+        # `result` is `ok` or a reason of the image loader's closed list.
+        self.images = counter("adgauge_images", "Pictures asked for, by result.", ["result"])
+        self.scorer_failures = counter(
+            "adgauge_scorer_failures", "Requests to Triton that gave no scores, by kind.", ["kind"]
+        )
+        self.retries = counter(
+            "adgauge_retries", "Calls made again after a backend was unavailable.", ["backend"]
+        )
+
+        # Which program and which model these figures are about; always 1.
+        self.build_info = gauge(
+            "adgauge_build_info",
+            "Version, model, contract digest (12 hex digits) and generation in use.",
+            ["version", "model", "contract", "generation"],
+        )
+        self._start_at_zero()
+
+    def _start_at_zero(self) -> None:
+        # A counter that appears with its first event hides that event from `rate()`.
+        for kind in OutcomeKind:
+            if kind is not OutcomeKind.REJECTED:
+                self.records.labels(kind, "")
+        for reason in RejectReason:
+            self.records.labels(OutcomeKind.REJECTED, reason)
+        for stage in Stage:
+            self.stage_seconds.labels(stage)
+        for result in CacheResult:
+            self.cache_lookups.labels(result)
+        for failure in ScorerFailure:
+            self.scorer_failures.labels(failure)
+        self.images.labels("ok")
+
+    def describe_build(self, version: str, model: str, contract: str, generation: int) -> None:
+        """Say what runs; `contract` is the digest in full. Replaces what was said before."""
+        self.build_info.clear()
+        self.build_info.labels(version, model, contract[:12], str(generation)).set(1)
+
+    def forget(self, partition: Partition) -> None:
+        """Drop the series of a partition that is no longer ours: another worker reports it now."""
+        for gauge in (self.lag_records, self.committed_offset):
+            gauge.remove_by_labels({"partition": str(partition.number)})
