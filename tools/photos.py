@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIST = Path(__file__).with_suffix(".toml")
-PIP = "-m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all:".split()
+PIP = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
 # The pinned archives are these wheels, whatever machine and Python this script itself runs on.
 WHEELS = ["--python-version=3.11", "--ignore-requires-python"] + [
     f"--platform={tag}_x86_64" for tag in ("manylinux_2_24", "manylinux_2_27", "manylinux_2_28")
