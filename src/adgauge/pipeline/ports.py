@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from adgauge.errors import RecordRejected
 from adgauge.records import (
     CanonicalInput,
     Envelope,
@@ -91,10 +92,10 @@ class ScoreCache(Protocol):
 class Scorer(Protocol):
     """Predicts ratings. Called from pipeline threads, many at once; bounded requests in flight."""
 
-    def score(self, inputs: Sequence[CanonicalInput]) -> Sequence[float]:
-        """One rating in the contract's range per input, in order.
+    def score(self, inputs: Sequence[CanonicalInput]) -> Sequence[float | RecordRejected]:
+        """One rating in the contract's range per input, in order; RecordRejected where the model refuses it.
 
-        Raises BackendUnavailable (retry), or RecordRejected when the model refuses a single input.
+        Raises BackendUnavailable (then all are asked again) or ContractMismatch.
         """
 
     def close(self) -> None:

@@ -1,0 +1,95 @@
+"""Which offsets may be committed: those before the first record of a partition that is not yet done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from adgauge.records import Partition, Position
+
+
+@dataclass(slots=True)
+class _Progress:
+    """One partition: delivered and not yet committable offsets in order, True where done."""
+
+    open: dict[int, bool] = field(default_factory=dict)
+    last: int = -1  # the latest delivered
+    next: int | None = None  # every record before it is done
+    committed: int | None = None
+
+
+class OffsetTracker:
+    """Follows deliveries and completions of each partition; completions may come in any order.
+
+    The runner's thread and the source's rebalance thread call it. Offsets may have gaps (compaction).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._partitions: dict[Partition, _Progress] = {}
+
+    def deliver(self, position: Position) -> None:
+        """A record was polled. Going back in a partition starts it anew: its records come again."""
+        with self._lock:
+            progress = self._partitions.setdefault(position.partition, _Progress())
+            if position.offset in progress.open:
+                return
+            if position.offset <= progress.last:
+                progress = self._partitions[position.partition] = _Progress()
+            progress.open[position.offset] = False
+            progress.last = position.offset
+
+    def complete(self, position: Position) -> None:
+        """A record ended. Ignored when its partition went away in the meantime."""
+        with self._lock:
+            progress = self._partitions.get(position.partition)
+            if progress is None or position.offset not in progress.open:
+                return
+            progress.open[position.offset] = True
+            for offset in list(_leading(progress.open)):
+                del progress.open[offset]
+                progress.next = offset + 1
+
+    def tracks(self, position: Position) -> bool:
+        """True while the record is delivered, still ours and not committable."""
+        with self._lock:
+            progress = self._partitions.get(position.partition)
+            return progress is not None and position.offset in progress.open
+
+    def committable(self) -> dict[Partition, int]:
+        """Next offset to read, for each partition that moved since the last `committed`."""
+        with self._lock:
+            return self._committable(self._partitions)
+
+    def committed(self, next_offsets: Mapping[Partition, int]) -> None:
+        """These commits were acknowledged."""
+        with self._lock:
+            for partition, offset in next_offsets.items():
+                if partition in self._partitions:
+                    self._partitions[partition].committed = offset
+
+    def forget(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Drop partitions that are no longer ours; returns what could still be committed for them."""
+        with self._lock:
+            partitions = list(partitions)
+            committable = self._committable(partitions)
+            for partition in partitions:
+                self._partitions.pop(partition, None)
+            return committable
+
+    def _committable(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        progress = {name: self._partitions[name] for name in partitions if name in self._partitions}
+        return {
+            name: each.next
+            for name, each in progress.items()
+            if each.next is not None and each.next != each.committed
+        }
+
+
+def _leading(offsets: Mapping[int, bool]) -> Iterable[int]:
+    """The offsets at the front that are done."""
+    for offset, done in offsets.items():
+        if not done:
+            return
+        yield offset
