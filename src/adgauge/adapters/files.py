@@ -1,0 +1,157 @@
+"""A catalog file as a source of records: one JSON object a line, plain or gzip (`.gz`), or standard input."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from adgauge.errors import ConfigurationError
+from adgauge.pipeline.ports import PartitionListener
+from adgauge.records import Envelope, Order, Partition, Position
+
+STANDARD_INPUT = "-"
+UTF8_MARK = b"\xef\xbb\xbf"
+POLL_RECORDS = 64
+IDLE_S = 0.01
+
+
+def key_and_value(line: bytes) -> tuple[bytes | None, bytes | None]:
+    """How a line stands in the log: key = its `parent_asin`, value = the line as it is.
+
+    A line with `"_deleted": true` is a tombstone, value None. A line that is no JSON object, or names no
+    product, has no key: the pipeline says what is wrong with it.
+    """
+    try:
+        product = json.loads(line)
+        product_id = product["parent_asin"].encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None, line
+    if not product_id:
+        return None, line
+    return product_id, None if product.get("_deleted") is True else line
+
+
+class CatalogFile:
+    """Numbered lines of a catalog; blank ones are counted and left out.
+
+    A line over `max_line_bytes` is cut to one byte more, so that it is recognised as too large without
+    being held in memory. Raises ConfigurationError when the file cannot be read.
+    """
+
+    def __init__(self, path: str, standard_input: BinaryIO, max_line_bytes: int) -> None:
+        self.path = path
+        self.blank = 0
+        self.line = 0
+        self._limit = max_line_bytes + 1
+        self._stack = ExitStack()
+        self._file = _opened(path, standard_input, self._stack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        while line := self._next_line():
+            self.line += 1
+            text = line.removeprefix(UTF8_MARK) if self.line == 1 else line
+            if text.strip():
+                yield self.line, text.rstrip(b"\r\n")
+            else:
+                self.blank += 1
+
+    def _next_line(self) -> bytes:
+        try:
+            line = rest = self._file.readline(self._limit)
+            while len(rest) == self._limit and not rest.endswith(b"\n"):
+                rest = self._file.readline(self._limit)
+        except (OSError, EOFError, zlib.error) as exc:
+            raise ConfigurationError(
+                f"cannot read {self.path} after line {self.line}: {exc}; is the file complete?"
+            ) from exc
+        return line
+
+
+def _opened(path: str, standard_input: BinaryIO, stack: ExitStack) -> BinaryIO | gzip.GzipFile:
+    try:
+        if path == STANDARD_INPUT:
+            return standard_input
+        if path.endswith(".gz"):
+            return stack.enter_context(gzip.open(path))
+        return stack.enter_context(Path(path).open("rb"))
+    except OSError as exc:
+        raise ConfigurationError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+class FileSource:
+    """A `Source` over a catalog file: one partition, offset = line number, event time = `now_ms`.
+
+    A later line of a product is newer than an earlier one. `on_commit(next_line)` is called when every
+    record before `next_line` has ended.
+    """
+
+    def __init__(self, catalog: CatalogFile, now_ms: int, on_commit: Callable[[int], None]) -> None:
+        self.partition = Partition(catalog.path, 0)
+        self.exhausted = False
+        self.read = 0
+        self._lines = iter(catalog)
+        self._now_ms = now_ms
+        self._on_commit = on_commit
+        self._paused = False
+
+    def subscribe(self, listener: PartitionListener) -> None:
+        """The file's one partition is ours from the start."""
+        listener.assigned([self.partition])
+
+    def poll(self, timeout_s: float) -> Sequence[Envelope[bytes | None]]:
+        """The next lines; nothing, after a moment, while paused or at the end."""
+        if self._paused or self.exhausted:
+            time.sleep(min(timeout_s, IDLE_S))
+            return []
+        records = [self._envelope(number, line) for number, line in islice(self._lines, POLL_RECORDS)]
+        self.read += len(records)
+        self.exhausted = len(records) < POLL_RECORDS
+        return records
+
+    def pause(self) -> None:
+        """Deliver nothing until `resume`."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Deliver again."""
+        self._paused = False
+
+    def commit(self, next_offsets: Mapping[Partition, int]) -> None:
+        """Tell `on_commit` up to which line everything is decided."""
+        if self.partition in next_offsets:
+            self._on_commit(next_offsets[self.partition])
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Unknown: nobody has counted the lines."""
+        return {}
+
+    def close(self) -> None:
+        """The catalog belongs to the caller."""
+
+    def _envelope(self, number: int, line: bytes) -> Envelope[bytes | None]:
+        key, value = key_and_value(line)
+        return Envelope(
+            payload=value,
+            position=Position(self.partition, number),
+            order=Order(self._now_ms, number),
+            key=key,
+            value=value,
+            headers=(),
+            flags=frozenset(),
+        )
