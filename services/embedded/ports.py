@@ -36,6 +36,6 @@ def claim(port: int | None, setting: str) -> int:
         return free_port()
     if not is_free(port):
         raise ServerFailed(
-            f"port {port} on {HOST} is in use: stop the program that holds it, or set {setting} to another port"
+            f"port {port} on {HOST} is in use: stop the program that holds it or change {setting}"
         )
     return port

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from adgauge.errors import AdgaugeError
+
 POLL_S = 0.02
 _COMPLAINT = re.compile(r"error|fatal|panic|exception|failed|unable|cannot|in use|^E\d{4} ", re.IGNORECASE)
 
 
-class ServerFailed(RuntimeError):
+class ServerFailed(AdgaugeError):
     """A server could not be started or has died; the message is one line that says what to do."""
 
 
@@ -106,7 +108,9 @@ class ServerProcess:
             return file.read().decode("utf-8", errors="replace")
 
     def _ending(self) -> str:
-        status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) if not self._stopped else None
+        status = (
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) if not self._stopped else None
+        )
         if status is None:
             return "was stopped"
         if status.si_code == os.CLD_EXITED:

@@ -21,9 +21,13 @@ class EmbeddedSettings(BaseSettings):
     kafka_bootstrap: str | None = Field(default=None, description="`host:port` of a Kafka cluster to use")
     redis_url: str | None = Field(default=None, description="`redis://` URL of a server to use")
     triton_url: str | None = Field(default=None, description="gRPC `host:port` of a Triton to use")
-    kafka_port: int | None = Field(default=None, ge=1, le=65535, description="embedded broker (else any free)")
+    kafka_port: int | None = Field(
+        default=None, ge=1, le=65535, description="embedded broker (else any free)"
+    )
     redis_port: int | None = Field(default=None, ge=1, le=65535, description="embedded Redis (else any free)")
-    triton_port: int | None = Field(default=None, ge=1, le=65535, description="embedded Triton, gRPC (else any free)")
+    triton_port: int | None = Field(
+        default=None, ge=1, le=65535, description="embedded Triton, gRPC (else any free)"
+    )
     triton_venv: Path = Field(default=ROOT / ".venv-triton", description="environment of the embedded Triton")
     model_repository: Path = Field(default=ROOT / "model_repository", description="what Triton serves from")
 

@@ -61,7 +61,7 @@ class Triton:
 
     @property
     def url(self) -> str:
-        """gRPC `host:port`."""
+        """`host:port` of the gRPC endpoint."""
         return f"{HOST}:{self.grpc_port}"
 
     @property
@@ -96,7 +96,7 @@ def start_triton(
     environment = find_environment(venv)
     backends = _link_backends(environment, workspace)
     ports = claim(port, "ADGAUGE_TRITON_PORT"), free_port(), free_port()
-    argv = [
+    argv: list[str | Path] = [
         environment.server / "bin/tritonserver",
         f"--model-repository={repository}",
         f"--backend-directory={backends}",
@@ -135,8 +135,8 @@ def _require_libraries(environment: TritonEnvironment) -> None:
     missing = [line.split()[0] for line in listed.splitlines() if "not found" in line]
     if missing:
         raise ServerFailed(
-            f"Triton's python stub lacks {', '.join(missing)}: install it (Debian: libpython{environment.version}),"
-            " or build the environment from a Python with a shared library"
+            f"Triton's python stub lacks {', '.join(missing)}: install libpython{environment.version},"
+            " or build the environment from a Python that has its shared library"
         )
 
 

@@ -1,5 +1,6 @@
 """The folder in which servers run, and the promise that nothing of them stays behind."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -31,12 +32,13 @@ class Workspace:
         self.folder = Path(tempfile.mkdtemp(prefix="adgauge-"))
         self.shm_prefix = f"{self.folder.name.replace('-', '_')}_"
         self._servers: list[ServerProcess] = []
+        guarded, self._pipe = os.pipe()
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), self.folder, self.shm_prefix],
-            stdin=subprocess.PIPE,
+            stdin=guarded,
             start_new_session=True,
-            bufsize=0,
         )
+        os.close(guarded)
 
     def __enter__(self) -> Self:
         return self
@@ -70,20 +72,18 @@ class Workspace:
         for server in reversed(list(self._servers)):
             server.stop()
         guard.sweep(self.folder, self.shm_prefix)
-        if self._guard.stdin and not self._guard.stdin.closed:
-            self._guard.stdin.close()
-        self._guard.wait()
+        if self._guard.returncode is None:
+            os.close(self._pipe)
+            self._guard.wait()
 
     def _tell_stopped(self, pid: int) -> None:
         self._servers = [server for server in self._servers if server.pid != pid]
         self._tell(f"-{pid}")
 
     def _tell(self, line: str) -> None:
-        assert self._guard.stdin is not None
-        try:
-            self._guard.stdin.write(f"{line}\n".encode())
-        except BrokenPipeError:
-            return  # the guard was killed; we still clean up ourselves
+        # Without a guard (it was killed) we still clean up ourselves.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._pipe, f"{line}\n".encode())
 
 
 def require_space(folder: Path, needed_bytes: int, remedy: str) -> None:

@@ -1,0 +1,110 @@
+"""Real servers for the tests, each started once a session, and the pinned tools they need."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from services.embedded.cache import Cache, start_cache
+from services.embedded.kafka import Kafka
+from services.embedded.settings import EmbeddedSettings
+from services.embedded.triton import start_triton
+from services.embedded.workspace import Workspace
+from tools.install import KAFKA_JARS, PINNED
+
+TOPIC_PREFIX = "adgauge-test-"
+MODELS = Path(__file__).parent / "models"
+_SKIPPED_TOOLS = pytest.StashKey[set[str]]()
+
+MakeTopic = Callable[..., str]
+
+
+def require_tool(name: str, config: pytest.Config) -> None:
+    """Skip the running test where a pinned tool is absent; fail it under CI=true."""
+    problem = PINNED[name].problem()
+    if problem is None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(problem, pytrace=False)
+    config.stash.setdefault(_SKIPPED_TOOLS, set()).add(problem)
+    pytest.skip(problem)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("tool"):
+        require_tool(marker.args[0], item.config)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for problem in sorted(config.stash.get(_SKIPPED_TOOLS, set())):
+        terminalreporter.write_line(f"TOOL ABSENT, its tests were skipped: {problem}", yellow=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def workspace() -> Iterator[Workspace]:
+    """Where the session's servers run; they are stopped when the session ends, however it ends."""
+    with Workspace() as workspace:
+        yield workspace
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(workspace: Workspace, request: pytest.FixtureRequest) -> str:
+    """Apache Kafka, or the cluster named by ADGAUGE_TEST_KAFKA_BOOTSTRAP."""
+    given = os.environ.get("ADGAUGE_TEST_KAFKA_BOOTSTRAP")
+    if given:
+        return given
+    require_tool("kafka", request.config)
+    kafka = Kafka(workspace, jars=KAFKA_JARS)
+    kafka.start()
+    return kafka.bootstrap
+
+
+@pytest.fixture
+def make_topic(kafka_bootstrap: str) -> Iterator[MakeTopic]:
+    """Create topics of unique names, all with the prefix of tests; they are deleted afterwards.
+
+    `make_topic("products", partitions=3, configs={"cleanup.policy": "compact"})` returns the name.
+    """
+    admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    made: list[str] = []
+
+    def make(purpose: str = "t", *, partitions: int = 1, configs: dict[str, str] | None = None) -> str:
+        name = f"{TOPIC_PREFIX}{uuid.uuid4().hex[:12]}-{purpose}"
+        admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs or {})])
+        made.append(name)
+        return name
+
+    try:
+        yield make
+        if made:
+            admin.delete_topics(made)
+    finally:
+        admin.close()
+
+
+@pytest.fixture(scope="session")
+def valkey(workspace: Workspace) -> Cache:
+    cache = start_cache(workspace)
+    cache.wait_until_ready()
+    return cache
+
+
+@pytest.fixture
+def redis_url(valkey: Cache) -> str:
+    """A Redis-protocol server that holds nothing."""
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+    return valkey.url
+
+
+@pytest.fixture(scope="session")
+def triton_url(workspace: Workspace) -> str:
+    """A tritonserver that serves the model `brightness`: score = 1 + 4 * mean(image) / 255."""
+    venv = EmbeddedSettings().triton_venv
+    triton = start_triton(workspace, venv=venv, repository=MODELS, models=["brightness"])
+    triton.wait_until_ready()
+    return triton.url
