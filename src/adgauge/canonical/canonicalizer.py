@@ -1,0 +1,133 @@
+"""ProductRecord and pictures → CanonicalInput: the only preprocessing there is."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from adgauge.canonical.text import TextEncoder, Tokens, clean
+from adgauge.contract import CanonicalSpec, ImageSpec, ModelContract, TensorSpec
+from adgauge.errors import ContractMismatch, RecordRejected, RejectReason
+from adgauge.product import ProductRecord
+from adgauge.records import CanonicalInput, Flag, ImageMissing, ImageResult
+
+Array = npt.NDArray[np.generic]
+
+_NUMERIC: Mapping[str, Callable[[ProductRecord], float]] = {
+    "log1p_price": lambda product: math.log1p(product.price or 0.0),
+    "image_count": lambda product: len(product.pictures),
+    "feature_count": lambda product: len(product.features),
+}
+
+
+class Canonicalizer:
+    """Makes what one model sees of a product, exactly as its contract lists it."""
+
+    def __init__(self, contract: ModelContract, model_dir: Path) -> None:
+        self._spec = contract.spec
+        self._inputs = contract.inputs
+        _check_inputs(contract)
+        self._text = TextEncoder(contract.spec.text, model_dir)
+        self._category_ids = {name: number for number, name in enumerate(contract.spec.categories, 1)}
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        """How pictures are to be decoded for `canonicalize`."""
+        return self._spec.image
+
+    def image_references(self, product: ProductRecord) -> tuple[str, ...]:
+        """The URLs or paths of the pictures the model looks at, MAIN first, the largest of each."""
+        return tuple(picture.urls[0] for picture in product.pictures[: self._spec.image.count])
+
+    def canonicalize(
+        self, products: Sequence[ProductRecord], images: Sequence[Sequence[ImageResult]]
+    ) -> list[CanonicalInput | RecordRejected]:
+        """One result a product, in order; `images` are those of its `image_references`, in order.
+
+        A product is rejected only when the contract requires a picture and there is none.
+        """
+        return [self._one(product, found) for product, found in zip(products, images, strict=True)]
+
+    def _one(self, product: ProductRecord, images: Sequence[ImageResult]) -> CanonicalInput | RecordRejected:
+        shown = sum(isinstance(image, np.ndarray) for image in images)
+        if self._spec.image.required and not shown:
+            return RecordRejected(RejectReason.NO_IMAGE, "canonicalize", _why(images))
+        tokens = self._text.encode(product)
+        arrays = {tensor.name: self._array(tensor, product, images, tokens) for tensor in self._inputs}
+        flags = tokens.flags if shown else tokens.flags | {Flag.NO_IMAGE}
+        return CanonicalInput(arrays, len(tokens.ids), flags, digest(arrays))
+
+    def _array(
+        self, tensor: TensorSpec, product: ProductRecord, images: Sequence[ImageResult], tokens: Tokens
+    ) -> Array:
+        match tensor.holds:
+            case "image":
+                return _stack(images, self._spec).reshape(tensor.shape)
+            case "has_image":
+                return _present(images, self._spec.image.count)
+            case "token_ids":
+                return tokens.ids
+            case "token_mask":
+                return tokens.mask
+            case "category_id":
+                return np.array([self._category_ids.get(clean(product.main_category), 0)], dtype=np.int64)
+            case "numeric":
+                values = [_NUMERIC[name](product) for name in self._spec.numeric]
+                return np.array(values, dtype=np.float32)
+            case "score":  # an output; _check_inputs has refused it
+                raise AssertionError(tensor.name)
+
+
+def digest(arrays: Mapping[str, Array]) -> str:
+    """Sha256 (hex) over names, dtypes, shapes and little-endian bytes, in the mapping's order."""
+    state = hashlib.sha256()
+    for name, array in arrays.items():
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        state.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
+        state.update(little.data if little.size else b"")
+    return state.hexdigest()
+
+
+def _stack(images: Sequence[ImageResult], spec: CanonicalSpec) -> npt.NDArray[np.uint8]:
+    """uint8 [count, 3, height, width]; a missing picture is black, `has_image` tells."""
+    pixels = np.zeros((spec.image.count, 3, spec.image.height, spec.image.width), dtype=np.uint8)
+    for slot, image in enumerate(images):
+        if isinstance(image, np.ndarray):
+            pixels[slot] = image
+    return pixels
+
+
+def _present(images: Sequence[ImageResult], count: int) -> npt.NDArray[np.float32]:
+    present = np.zeros(count, dtype=np.float32)
+    present[: len(images)] = [isinstance(image, np.ndarray) for image in images]
+    return present
+
+
+def _why(images: Sequence[ImageResult]) -> str:
+    missing = [image for image in images if isinstance(image, ImageMissing)]
+    return f"{missing[0].reason}: {missing[0].detail}" if missing else "the record names no picture"
+
+
+def _check_inputs(contract: ModelContract) -> None:
+    """Refuse a contract whose inputs are not what its own spec makes."""
+    image, count = contract.spec.image, contract.spec.image.count
+    pixels = (3, image.height, image.width)
+    made: Mapping[str, tuple[str, tuple[int, ...]]] = {
+        "image": ("uint8", pixels if count == 1 else (count, *pixels)),
+        "has_image": ("float32", (count,)),
+        "token_ids": ("int64", (-1,)),
+        "token_mask": ("int64", (-1,)),
+        "category_id": ("int64", (1,)),
+        "numeric": ("float32", (len(contract.spec.numeric),)),
+    }
+    for tensor in contract.inputs:
+        if made.get(tensor.holds) != (tensor.dtype, tensor.shape):
+            stated = f"{tensor.holds} as {tensor.dtype}{list(tensor.shape)}"
+            raise ContractMismatch(
+                f"input {tensor.name} holds {stated}; its spec makes {made.get(tensor.holds)}"
+            )

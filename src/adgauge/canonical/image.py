@@ -1,0 +1,170 @@
+"""Bytes of a picture → canonical pixels. Limits are checked before anything is decoded."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
+
+from adgauge.contract import ImageSpec
+from adgauge.errors import AdgaugeError
+
+
+class ImageReason(StrEnum):
+    """Why there is no picture. A closed list: it labels a metric."""
+
+    BAD_REFERENCE = "bad_reference"  # not a URL, path or data: URL that can be read
+    SCHEME_NOT_ALLOWED = "scheme_not_allowed"
+    OUTSIDE_ROOT = "outside_root"
+    NOT_FOUND = "not_found"
+    UNREADABLE = "unreadable"  # a file that is not regular, or not ours to read
+    UNRESOLVED = "unresolved"  # the host has no address
+    FORBIDDEN_ADDRESS = "forbidden_address"
+    CONNECTION = "connection"  # refused, reset, TLS
+    HTTP_ERROR = "http_error"
+    TIMEOUT = "timeout"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TRUNCATED = "truncated"
+    UNDECODABLE = "undecodable"
+    DECODER_TIMEOUT = "decoder_timeout"
+    DECODER_MEMORY = "decoder_memory"
+    DECODER_CRASHED = "decoder_crashed"
+
+
+class ImageError(AdgaugeError):
+    """There is no picture, for `reason`; an ordinary input, not a failure of the record."""
+
+    def __init__(self, reason: ImageReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What a picture may cost: bytes as fetched and pixels as its header states them."""
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 40_000_000
+
+
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_one_at_a_time = threading.Lock()
+
+
+def decode(data: bytes, spec: ImageSpec, limits: DecodeLimits) -> npt.NDArray[np.uint8]:
+    """The picture as uint8 [3, spec.height, spec.width], RGB; raises ImageError.
+
+    One call at a time in a process: Pillow reports damage as warnings, and `catch_warnings` is process-wide.
+    The loader decodes in several processes.
+    """
+    if len(data) > limits.max_bytes:
+        raise ImageError(ImageReason.TOO_LARGE, f"{len(data)} bytes; at most {limits.max_bytes}")
+    kind = image_format(data)
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _pixels(data, kind, spec, limits)
+        except ImageError:
+            raise
+        except (Image.DecompressionBombError, MemoryError) as exc:
+            raise ImageError(ImageReason.TOO_MANY_PIXELS, str(exc) or "out of memory") from exc
+        except Exception as exc:  # hostile bytes make Pillow's plugins raise nearly anything
+            raise _translated(exc, kind) from exc
+
+
+def image_format(data: bytes) -> str:
+    """Pillow's name of the format the content shows; raises ImageError for one that is not accepted."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return name
+    shown = "no bytes" if not data else f"starts with {data[:8]!r}"
+    raise ImageError(ImageReason.UNSUPPORTED_FORMAT, f"{shown}; send JPEG, PNG, WebP, GIF, BMP or TIFF")
+
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+)
+
+
+def _pixels(data: bytes, kind: str, spec: ImageSpec, limits: DecodeLimits) -> npt.NDArray[np.uint8]:
+    with Image.open(BytesIO(data), formats=[kind]) as picture:
+        width, height = picture.size
+        if width * height > limits.max_pixels:
+            detail = f"{width} x {height}; at most {limits.max_pixels} pixels"
+            raise ImageError(ImageReason.TOO_MANY_PIXELS, detail)
+        picture.load()  # the first frame of an animation
+        upright = _rgb(_upright(picture))
+        resized = upright.resize((spec.width, spec.height), _RESAMPLING[spec.interpolation])
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture as its EXIF orientation says it is to be seen; broken EXIF says nothing."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # EXIF is parsed from the same hostile bytes
+        return picture
+    transpose = _TRANSPOSES.get(orientation) if isinstance(orientation, int) else None
+    return picture if transpose is None else picture.transpose(transpose)
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """Any mode as 8-bit RGB, transparency over white. Colour profiles are not applied."""
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    if picture.mode.startswith("I;16"):
+        return _grey(np.asarray(picture, dtype=np.uint16) // 257)
+    if picture.mode in ("I", "F"):
+        return _grey(_stretched(np.asarray(picture, dtype=np.float32)))
+    if picture.mode in ("La", "PA"):  # no direct way to RGBA
+        picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    rgba = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    white = Image.new("RGB", rgba.size, "white")
+    white.paste(rgba, mask=rgba)
+    return white
+
+
+def _stretched(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """32-bit values have no agreed white: the picture's own range becomes 0 … 255."""
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    return (values - low) * (255.0 / max(high - low, 1e-12))
+
+
+def _grey(values: npt.NDArray[np.uint16] | npt.NDArray[np.float32]) -> Image.Image:
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+
+
+def _translated(exc: Exception, kind: str) -> ImageError:
+    words = " ".join(str(exc).split())[:200] or type(exc).__name__
+    truncated = isinstance(exc, EOFError) or "truncated" in words.lower()
+    reason = ImageReason.TRUNCATED if truncated else ImageReason.UNDECODABLE
+    return ImageError(reason, f"{kind}: {words}")
