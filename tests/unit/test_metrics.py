@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry, Metric
 from adgauge.errors import RejectReason
 from adgauge.records import OutcomeKind, Partition
 from adgauge.telemetry.metrics import FRESHNESS_BUCKETS_S, CacheResult, Metrics, ScorerFailure, Stage
+from tools.document_metrics import DOCUMENT, QUERIES, document
 
 # What is counted is the unit of a count; the rest says its unit at the end.
 UNITS = r"(seconds|bytes|records|requests|rows|lookups|images|failures|retries|offset|paused|info)$"
@@ -82,3 +83,16 @@ def test_build_info_names_one_build_at_a_time() -> None:
     assert samples(metrics.registry, "adgauge_build_info") == [
         {"version": "1.0", "model": "effimini_lite0", "contract": "b" * 12, "generation": "2"}
     ]
+
+
+def test_the_documented_list_is_the_list() -> None:
+    assert DOCUMENT.read_text() == document(), "run python tools/document_metrics.py"
+
+
+def test_the_documented_queries_ask_for_metrics_that_exist() -> None:
+    asked = set(re.findall(r"adgauge_\w+", QUERIES))
+    served = {s.name for family in ours(registry()) for s in family.samples}
+    served |= {"adgauge_lag_records", "adgauge_committed_offset"}  # appear with their first partition
+
+    assert asked - served == set()
+    assert len(asked) >= 7
