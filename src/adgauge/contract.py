@@ -17,6 +17,8 @@ from adgauge.errors import ContractMismatch
 
 CONTRACT_FILE = "contract.json"
 GOLDEN_FILE = "golden.jsonl"
+DIGEST_PARAMETER = "contract_digest"
+"""The parameter of Triton's `config.pbtxt` that names the contract which the served files fulfil."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(gt=0)]
