@@ -1,5 +1,6 @@
 """Real servers for the tests, each started once a session, and the pinned tools they need."""
 
+import functools
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,19 +19,25 @@ from tools.install import KAFKA_JARS, PINNED
 
 TOPIC_PREFIX = "adgauge-test-"
 MODELS = Path(__file__).parent / "models"
-_SKIPPED_TOOLS = pytest.StashKey[set[str]]()
+_ABSENT_TOOLS = pytest.StashKey[set[str]]()
 
 MakeTopic = Callable[..., str]
 
 
+@functools.cache
+def tool_problem(name: str) -> str | None:
+    """Why the tests of a pinned tool cannot run; asked once a session, for it starts the tool."""
+    return PINNED[name].problem()
+
+
 def require_tool(name: str, config: pytest.Config) -> None:
     """Skip the running test where a pinned tool is absent; fail it under CI=true."""
-    problem = PINNED[name].problem()
+    problem = tool_problem(name)
     if problem is None:
         return
     if os.environ.get("CI") == "true":
         pytest.fail(problem, pytrace=False)
-    config.stash.setdefault(_SKIPPED_TOOLS, set()).add(problem)
+    config.stash.setdefault(_ABSENT_TOOLS, set()).add(problem)
     pytest.skip(problem)
 
 
@@ -40,7 +47,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for problem in sorted(config.stash.get(_SKIPPED_TOOLS, set())):
+    absent: set[str] = config.stash.get(_ABSENT_TOOLS, set())
+    for problem in sorted(absent):
         terminalreporter.write_line(f"TOOL ABSENT, its tests were skipped: {problem}", yellow=True, bold=True)
 
 

@@ -40,12 +40,17 @@ class Tool:
         """The pinned version."""
         return VERSIONS[self.name]
 
+    @property
+    def absent(self) -> str:
+        """What to say where it is not installed."""
+        return f"{self.name} {self.version} is not in .tools/: run `make tools`"
+
     def problem(self) -> str | None:
         """None when the tool is there in its pinned version, else why not."""
         try:
             shown = run([BIN / self.version_command[0], *self.version_command[1:]])
         except OSError:
-            return f"{self.name} {self.version} is not in .tools/: run `make tools`"
+            return self.absent
         except subprocess.CalledProcessError as exc:
             return f"{self.name} in .tools/ does not run: {said(exc)}"
         return (

@@ -1,11 +1,11 @@
 """Cleans up after the owner of a workspace, however it went: SIGKILL and a second Ctrl-C included.
 
-Run as a script with the standard library alone. It reads `+PID` and `-PID` lines (a server's process
-group was started, is gone) until its owner closes the pipe or dies.
+Run as a script, with the standard library alone, as a child of the owner. Servers are found by their
+working directory, so none can be missed between its start and somebody's taking note of it.
 """
 
+import contextlib
 import os
-import select
 import shutil
 import signal
 import sys
@@ -13,51 +13,40 @@ import time
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # the kernel's folder of shared-memory regions, not a temporary file
-GRACE_S = 5.0
+POLL_S = 0.1
+PATIENCE_S = 10.0
+
+
+def servers_in(folder: Path) -> list[int]:
+    """Pids of the processes that work in `folder` without a terminal: somebody's shell is not a server."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        # It may end while we look; a zombie has no working directory any more.
+        with contextlib.suppress(OSError):
+            terminal = (process / "stat").read_text().rpartition(")")[2].split()[4]
+            if terminal == "0" and (process / "cwd").readlink().is_relative_to(folder):
+                found.append(int(process.name))
+    return found
 
 
 def sweep(folder: Path, shm_prefix: str) -> None:
-    """Remove the shared-memory regions whose names start with `shm_prefix`, and `folder`."""
+    """Kill what still runs in `folder`, remove it, and the shared-memory regions named `shm_prefix…`."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (servers := servers_in(folder)) and time.monotonic() < deadline:
+        for pid in servers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
     for region in SHARED_MEMORY.glob(f"{shm_prefix}*"):
         region.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def follow(owner: int) -> list[int]:
-    """Block while the owner lives; return the groups that it left running, oldest first."""
-    groups: list[int] = []
-    unfinished = b""
-    while os.getppid() == owner:
-        # A forked child of the owner can hold the pipe open after it: so look at the parent, too.
-        if not select.select([0], [], [], 0.5)[0]:
-            continue
-        received = os.read(0, 4096)
-        if not received:
-            break
-        *lines, unfinished = (unfinished + received).split(b"\n")
-        for line in lines:
-            (groups.append if line[:1] == b"+" else groups.remove)(int(line[1:]))
-    return groups
-
-
-def end(group: int) -> None:
-    """SIGTERM to a process group, SIGKILL to what is left of it after the grace period."""
-    deadline = time.monotonic() + GRACE_S
-    try:
-        os.killpg(group, signal.SIGTERM)
-        while time.monotonic() < deadline:
-            os.killpg(group, 0)
-            time.sleep(0.05)
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
 def main() -> None:
-    """Guard the workspace named by the arguments: owner's pid, folder, shared-memory prefix."""
+    """Wait for the end of the owner; arguments: its pid, the folder, the shared-memory prefix."""
     owner, folder, shm_prefix = sys.argv[1:]
-    for group in reversed(follow(int(owner))):
-        end(group)
+    while os.getppid() == int(owner):
+        time.sleep(POLL_S)
     sweep(Path(folder), shm_prefix)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.embedded.ports import HOST, free_port
 from services.embedded.probes import kafka_answers
-from services.embedded.processes import ServerFailed, ServerProcess
+from services.embedded.processes import ServerFailed, ServerProcess, complaints
 from services.embedded.settings import child_environment
 from services.embedded.workspace import Workspace
 
@@ -90,7 +90,7 @@ class Kafka:
         except FileNotFoundError as exc:
             raise ServerFailed("Apache Kafka needs Java 17 or later: install it and put it on PATH") from exc
         except subprocess.CalledProcessError as exc:
-            raise ServerFailed(f"Kafka's storage cannot be formatted: {exc.stderr.strip()[-300:]}") from exc
+            raise ServerFailed(f"Kafka's storage cannot be formatted: {complaints(exc.stderr)[0]}") from exc
 
 
 def _properties(port: int, controller_port: int, data: Path) -> dict[str, str]:

@@ -11,7 +11,11 @@ from pathlib import Path
 from adgauge.errors import AdgaugeError
 
 POLL_S = 0.02
-_COMPLAINT = re.compile(r"error|fatal|panic|exception|failed|unable|cannot|in use|^E\d{4} ", re.IGNORECASE)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# Severe lines of the servers started here; Triton's word about a missing GPU is not one.
+_COMPLAINT = re.compile(
+    r"^E\d{4} (?!.*CudaDriverHelper)|\berror\b|\bfatal\b|panicked|exception\b|# failed", re.IGNORECASE
+)
 
 
 class ServerFailed(AdgaugeError):
@@ -26,23 +30,15 @@ class ServerProcess:
     signal to its group never hits a stranger.
     """
 
-    def __init__(
-        self,
-        name: str,
-        argv: Sequence[str | Path],
-        *,
-        env: Mapping[str, str],
-        log: Path,
-        on_stopped: Callable[[int], None],
-    ) -> None:
-        """Start `argv` with exactly `env`; `on_stopped(pid)` is called once it is gone.
+    def __init__(self, name: str, argv: Sequence[str | Path], *, env: Mapping[str, str], log: Path) -> None:
+        """Start `argv` with exactly `env`, working in the log's folder.
 
         Raises ServerFailed when the program cannot be executed or the log cannot be written.
         """
         self.name = name
         self.log = log
-        self._on_stopped = on_stopped
-        self._stopped = False
+        self.stopped = False
+        """Whether it was ended by `stop` or `kill`."""
         try:
             with log.open("ab") as output:
                 self._popen = subprocess.Popen(
@@ -60,47 +56,42 @@ class ServerProcess:
 
     def is_running(self) -> bool:
         """Whether the server itself still runs."""
-        return not self._stopped and not self._has_exited()
+        return not self.stopped and self._exit_status() is None
 
     def check(self) -> None:
-        """Raise ServerFailed with the log's most telling line when the server is gone."""
+        """Raise ServerFailed with the log's last complaint when the server is gone."""
         if not self.is_running():
-            raise ServerFailed(f"{self.name} (pid {self.pid}) {self._ending()}: {self.complaint()}")
+            raise ServerFailed(f"{self._ending()}, its log says: {complaints(self._log_tail())[-1]}")
 
     def wait_until(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
         """Return when `ready()` holds; raise ServerFailed when the server dies or the time is up."""
         deadline = time.monotonic() + timeout_s
         while not ready():
-            self.check()
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"{self.name} is not ready after {timeout_s:g} s: {self.complaint()}")
+            running, late = self.is_running(), time.monotonic() > deadline
+            if late or not running:
+                state = f"{self.name} is not ready after {timeout_s:g} s" if running else self._ending()
+                # Before a server was ever ready its first complaint is the cause, the rest are consequences.
+                raise ServerFailed(f"{state}, its log says: {complaints(self._log_tail())[0]}")
             time.sleep(POLL_S)
 
     def stop(self, *, grace_s: float = 10.0) -> None:
         """End the server with SIGTERM, then all that is left of its group with SIGKILL. Idempotent."""
-        if self._stopped:
+        if self.stopped:
             return
-        if not self._has_exited():
+        if self.is_running():
             self._popen.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + grace_s
-        while not self._has_exited() and time.monotonic() < deadline:
+        while self.is_running() and time.monotonic() < deadline:
             time.sleep(POLL_S)
         self.kill()
 
     def kill(self) -> None:
         """End the server and its children at once with SIGKILL."""
-        if self._stopped:
+        if self.stopped:
             return
         os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
-        self._stopped = True
-        self._on_stopped(self.pid)
-
-    def complaint(self) -> str:
-        """The log's first complaint, or its last line, shortened to one readable line."""
-        lines = [line for line in self._log_tail().splitlines() if line.strip()]
-        complaints = [line for line in lines if _COMPLAINT.search(line)]
-        return " ".join((complaints or lines[-1:] or ["its log is empty"])[0].split())[:300]
+        self.stopped = True
 
     def _log_tail(self) -> str:
         with self.log.open("rb") as file:
@@ -108,14 +99,21 @@ class ServerProcess:
             return file.read().decode("utf-8", errors="replace")
 
     def _ending(self) -> str:
-        status = (
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) if not self._stopped else None
-        )
+        status = self._exit_status()
         if status is None:
-            return "was stopped"
+            return f"{self.name} was stopped"
         if status.si_code == os.CLD_EXITED:
-            return f"exited with code {status.si_status}"
-        return f"was ended by {signal.Signals(status.si_status).name}"
+            return f"{self.name} exited with code {status.si_status}"
+        return f"{self.name} was ended by {signal.Signals(status.si_status).name}"
 
-    def _has_exited(self) -> bool:
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    def _exit_status(self) -> os.waitid_result | None:
+        if self.stopped:
+            return None
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+
+
+def complaints(log: str) -> list[str]:
+    """The severe lines of a log, or its last line if there is none; each cut to a readable length."""
+    lines = [" ".join(_COLOUR.sub("", line).split()) for line in log.splitlines() if line.strip()]
+    severe = [line for line in lines if _COMPLAINT.search(line)]
+    return [line[:300] for line in severe or lines[-1:] or ["(nothing)"]]

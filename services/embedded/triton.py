@@ -125,12 +125,12 @@ def find_environment(venv: Path) -> TritonEnvironment:
     environment = TritonEnvironment(venv, described["version"], Path(described["libraries"]), server)
     if not environment.stub.exists():
         raise ServerFailed(f"{venv} has no nvidia-pytriton for Python {environment.version}: {_REMEDY}")
-    _require_libraries(environment)
+    require_libraries(environment)
     return environment
 
 
-def _require_libraries(environment: TritonEnvironment) -> None:
-    # A stub without libpython does not fail: the server waits for it without end.
+def require_libraries(environment: TritonEnvironment) -> None:
+    """Raise ServerFailed where the stub lacks a library: the server would wait for it without end."""
     listed = _output(["ldd", environment.stub], {"LD_LIBRARY_PATH": str(environment.libraries)})
     missing = [line.split()[0] for line in listed.splitlines() if "not found" in line]
     if missing:

@@ -1,6 +1,5 @@
 """The folder in which servers run, and the promise that nothing of them stays behind."""
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -22,23 +21,21 @@ class Workspace:
     """A temporary folder, the servers started in it, and a prefix for their shared memory.
 
     Leaving the context stops the servers, latest first, and removes folder and shared memory. A guard
-    process does the same when this process dies without leaving it.
+    process does it when this process ends without leaving the context.
     """
 
     def __init__(self) -> None:
         """Raises ServerFailed when there is no room for logs or shared memory."""
         require_space(Path(tempfile.gettempdir()), NEEDED_BYTES, "free some or set TMPDIR")
         require_space(guard.SHARED_MEMORY, NEEDED_SHM_BYTES, "free some (containers: --shm-size=256m)")
-        self.folder = Path(tempfile.mkdtemp(prefix="adgauge-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="adgauge-")).resolve()
         self.shm_prefix = f"{self.folder.name.replace('-', '_')}_"
         self._servers: list[ServerProcess] = []
-        guarded, self._pipe = os.pipe()
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), self.folder, self.shm_prefix],
-            stdin=guarded,
+            stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        os.close(guarded)
 
     def __enter__(self) -> Self:
         return self
@@ -50,11 +47,14 @@ class Workspace:
 
     def start(self, name: str, argv: Sequence[str | Path], env: Mapping[str, str]) -> ServerProcess:
         """Start a server that logs to `<name>.log`; raises ServerFailed when it cannot be executed."""
-        log = self.folder / f"{name}.log"
-        server = ServerProcess(name, argv, env=env, log=log, on_stopped=self._tell_stopped)
-        self._tell(f"+{server.pid}")
+        server = ServerProcess(name, argv, env=env, log=self.folder / f"{name}.log")
         self._servers.append(server)
         return server
+
+    @property
+    def servers(self) -> tuple[ServerProcess, ...]:
+        """The servers started here, in order, stopped ones included."""
+        return tuple(self._servers)
 
     def subfolder(self, name: str) -> Path:
         """An empty folder for one server's files."""
@@ -65,25 +65,16 @@ class Workspace:
     def check(self) -> None:
         """Raise ServerFailed when a server started here, and not stopped by us, is gone."""
         for server in self._servers:
-            server.check()
+            if not server.stopped:
+                server.check()
 
     def close(self) -> None:
         """Stop every server, latest first, and remove what they left. Idempotent."""
-        for server in reversed(list(self._servers)):
+        for server in reversed(self._servers):
             server.stop()
         guard.sweep(self.folder, self.shm_prefix)
-        if self._guard.returncode is None:
-            os.close(self._pipe)
-            self._guard.wait()
-
-    def _tell_stopped(self, pid: int) -> None:
-        self._servers = [server for server in self._servers if server.pid != pid]
-        self._tell(f"-{pid}")
-
-    def _tell(self, line: str) -> None:
-        # Without a guard (it was killed) we still clean up ourselves.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._pipe, f"{line}\n".encode())
+        self._guard.kill()
+        self._guard.wait()
 
 
 def require_space(folder: Path, needed_bytes: int, remedy: str) -> None:
