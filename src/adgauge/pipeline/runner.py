@@ -1,0 +1,229 @@
+"""From poll to commit. One thread owns the source and never stops polling; batches run on others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from adgauge.errors import BackendUnavailable
+from adgauge.pipeline.offsets import OffsetTracker
+from adgauge.pipeline.ports import Source
+from adgauge.records import Envelope, Outcome, Partition
+from adgauge.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+Raw = Envelope[bytes | None]
+Batch = Sequence[Raw]
+Score = Callable[[Batch], Sequence[Outcome]]
+
+POLL_S = 0.1
+"""How long a poll waits for records; also the pace of the loop when there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be in flight, and for how long things are put off."""
+
+    batch_records: int
+    linger_s: float  # a smaller batch starts when its first record has waited this long
+    batches: int  # running at once
+    records: int  # polled and not yet decided: above it the source is paused
+    bytes: int
+    commit_interval_s: float
+    drain_s: float  # what is running at the stop may take this long
+
+
+class Runner:
+    """Polls, batches, hands out, commits what is done. It is the source's `PartitionListener`.
+
+    `score` decides a batch (`ScoringPipeline.run`), on several threads. `clock` counts seconds.
+    `progressed()` is called once a loop: alive means that this loop goes round.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        score: Score,
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], object],
+        progressed: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._score = score
+        self._limits = limits
+        self._metrics = metrics
+        self._clock = clock
+        self._sleep = sleep
+        self._progressed = progressed
+        self._tracker = OffsetTracker()
+        self._pool = ThreadPoolExecutor(limits.batches, thread_name_prefix="batch")
+        self._waiting: list[Raw] = []
+        self._waiting_since = 0.0
+        self._running: dict[Future[Sequence[Outcome]], Batch] = {}
+        self._records = 0
+        self._bytes = 0
+        self._paused = False
+        self._committed_at = clock()
+
+    def run(self, until: Callable[[], bool], at_once: Callable[[], bool]) -> None:
+        """Work until `until()`, then finish what is running, commit and close the source.
+
+        `at_once()` ends the finishing. Raises what ended the work: ContractMismatch, ConfigurationError or
+        a bug; whatever was not decided is not committed and comes again.
+        """
+        try:
+            self._source.subscribe(self)
+            while not until():
+                self._loop()
+            self._drain(at_once)
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._source.close()
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """See `ports.PartitionListener`."""
+        log.info("assigned %s", _names(partitions))
+
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """See `ports.PartitionListener`."""
+        log.info("revoked %s", _names(partitions))
+        return self._forget(partitions)
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """See `ports.PartitionListener`."""
+        log.warning("lost %s", _names(partitions))
+        self._forget(partitions)
+
+    def _forget(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        committable = self._tracker.forget(partitions)
+        for partition in partitions:
+            self._metrics.forget(partition)
+        return committable
+
+    def _loop(self) -> None:
+        self._take(self._poll())
+        self._submit_due()
+        for batch in self._collect():
+            self._submit(batch)
+        self._balance()
+        if self._clock() - self._committed_at >= self._limits.commit_interval_s:
+            self._commit()
+        self._report()
+
+    def _poll(self) -> Sequence[Raw]:
+        waited_s = self._clock() - self._waiting_since
+        timeout_s = max(self._limits.linger_s - waited_s, 0.0) if self._waiting else POLL_S
+        try:
+            return self._source.poll(min(timeout_s, POLL_S))
+        except BackendUnavailable as error:
+            log.warning("%s", error)
+            self._sleep(POLL_S)
+            return []
+
+    def _take(self, records: Sequence[Raw]) -> None:
+        if records and not self._waiting:
+            self._waiting_since = self._clock()
+        for record in records:
+            self._tracker.deliver(record.position)
+            self._waiting.append(record)
+            self._hold(record, 1)
+
+    def _submit_due(self) -> None:
+        """Start every full batch, and a smaller one when its first record has lingered."""
+        size = self._limits.batch_records
+        while len(self._waiting) >= size:
+            self._submit(self._still_ours(self._waiting[:size]))
+            del self._waiting[:size]
+            self._waiting_since = self._clock()
+        if self._waiting and self._clock() - self._waiting_since >= self._limits.linger_s:
+            self._submit(self._still_ours(self._waiting))
+            self._waiting = []
+
+    def _submit(self, batch: Batch) -> None:
+        if batch:
+            self._running[self._pool.submit(self._score, batch)] = batch
+
+    def _still_ours(self, records: Batch) -> Batch:
+        """Without records of partitions that went to another worker while they waited."""
+        ours = [record for record in records if self._tracker.tracks(record.position)]
+        for record in records:
+            if not self._tracker.tracks(record.position):
+                self._hold(record, -1)
+        return ours
+
+    def _collect(self) -> list[Batch]:
+        """Mark the records of finished batches as done; returns batches that gave up on a backend."""
+        unfinished = []
+        for future in [future for future in self._running if future.done()]:
+            batch = self._running.pop(future)
+            if future.cancelled():
+                continue
+            try:
+                outcomes = future.result()
+            except BackendUnavailable:
+                unfinished.append(batch)
+                continue
+            for record, outcome in zip(batch, outcomes, strict=True):
+                self._tracker.complete(outcome.position)
+                self._hold(record, -1)
+        return unfinished
+
+    def _hold(self, record: Raw, sign: int) -> None:
+        self._records += sign
+        self._bytes += sign * (len(record.value or b"") + len(record.key or b""))
+
+    def _balance(self) -> None:
+        """Pause above a limit, resume below half of it: a pause throws away what was fetched ahead."""
+        load = max(self._records / self._limits.records, self._bytes / self._limits.bytes)
+        if not self._paused and load >= 1.0:
+            self._source.pause()
+            self._paused = True
+        elif self._paused and load <= 0.5:
+            self._source.resume()
+            self._paused = False
+
+    def _commit(self) -> None:
+        self._committed_at = self._clock()
+        offsets = self._tracker.committable()
+        if offsets:
+            try:
+                self._source.commit(offsets)
+            except BackendUnavailable as error:
+                log.warning("%s; committing later", error)
+                return
+            self._tracker.committed(offsets)
+        for partition, offset in offsets.items():
+            self._metrics.committed_offset.labels(str(partition.number)).set(offset)
+        for partition, lag in self._source.lag().items():
+            self._metrics.lag_records.labels(str(partition.number)).set(lag)
+
+    def _report(self) -> None:
+        self._metrics.in_flight_records.set(self._records)
+        self._metrics.in_flight_bytes.set(self._bytes)
+        self._metrics.paused.set(self._paused)
+        self._progressed()
+
+    def _drain(self, at_once: Callable[[], bool]) -> None:
+        """Finish the batches that are running, within `drain_s`; the others come again elsewhere."""
+        self._source.pause()
+        for future in self._running:
+            future.cancel()
+        deadline = self._clock() + self._limits.drain_s
+        while self._running and self._clock() < deadline and not at_once():
+            self._poll()
+            self._collect()
+            self._report()
+        self._collect()
+        self._commit()
+        if self._running:
+            log.warning("stopped with %d batches unfinished; their records come again", len(self._running))
+
+
+def _names(partitions: Sequence[Partition]) -> str:
+    return ", ".join(f"{each.topic}/{each.number}" for each in sorted(partitions)) or "nothing"
