@@ -10,7 +10,7 @@ from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from adgauge.contract import ImageSpec
 from adgauge.errors import AdgaugeError
@@ -84,10 +84,8 @@ def decode(data: bytes, spec: ImageSpec, limits: DecodeLimits) -> npt.NDArray[np
             return _pixels(data, kind, spec, limits)
         except ImageError:
             raise
-        except (Image.DecompressionBombError, MemoryError) as exc:
-            raise ImageError(ImageReason.TOO_MANY_PIXELS, str(exc) or "out of memory") from exc
         except Exception as exc:  # hostile bytes make Pillow's plugins raise nearly anything
-            raise _translated(exc, kind) from exc
+            raise ImageError(_reason(exc), f"{kind}: {_words(exc)}") from exc
 
 
 def image_format(data: bytes) -> str:
@@ -163,8 +161,17 @@ def _grey(values: npt.NDArray[np.uint16] | npt.NDArray[np.float32]) -> Image.Ima
     return Image.fromarray(values.astype(np.uint8)).convert("RGB")
 
 
-def _translated(exc: Exception, kind: str) -> ImageError:
-    words = " ".join(str(exc).split())[:200] or type(exc).__name__
-    truncated = isinstance(exc, EOFError) or "truncated" in words.lower()
-    reason = ImageReason.TRUNCATED if truncated else ImageReason.UNDECODABLE
-    return ImageError(reason, f"{kind}: {words}")
+def _reason(exc: Exception) -> ImageReason:
+    if isinstance(exc, Image.DecompressionBombError):
+        return ImageReason.TOO_MANY_PIXELS
+    if isinstance(exc, MemoryError):
+        return ImageReason.DECODER_MEMORY
+    truncated = isinstance(exc, EOFError) or "truncated" in str(exc).lower()
+    return ImageReason.TRUNCATED if truncated else ImageReason.UNDECODABLE
+
+
+def _words(exc: Exception) -> str:
+    """One line for people; Pillow's own words for a broken header hold a memory address."""
+    if isinstance(exc, UnidentifiedImageError):
+        return "broken header"
+    return " ".join(str(exc).split())[:200] or type(exc).__name__
