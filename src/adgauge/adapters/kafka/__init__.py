@@ -1,0 +1,20 @@
+"""Kafka: the stream of products in, score log and dead letters out. kafka-python 3."""
+
+from adgauge.adapters.kafka.connection import KafkaConnection, plain_connection
+from adgauge.adapters.kafka.source import KafkaSource
+from adgauge.adapters.kafka.topics import Topics, create_topics, missing_topics, require_topics
+from adgauge.adapters.kafka.writers import KafkaDeadLetters, KafkaPublisher, KafkaScoreLog, KafkaWriter
+
+__all__ = [
+    "KafkaConnection",
+    "KafkaDeadLetters",
+    "KafkaPublisher",
+    "KafkaScoreLog",
+    "KafkaSource",
+    "KafkaWriter",
+    "Topics",
+    "create_topics",
+    "missing_topics",
+    "plain_connection",
+    "require_topics",
+]

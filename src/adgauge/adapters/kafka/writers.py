@@ -1,0 +1,137 @@
+"""What is written to Kafka: the score log, dead letters, and products themselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from kafka import KafkaProducer
+from kafka import errors as kafka_errors
+
+from adgauge.adapters.kafka.connection import KafkaConnection, ms, translated
+from adgauge.pipeline.score_log import score_log_record
+from adgauge.records import Envelope, Partition, Position, Rejection, Score, Tombstone
+
+log = logging.getLogger(__name__)
+
+Headers = Sequence[tuple[str, bytes]]
+Message = tuple[bytes | None, bytes | None, Headers]
+"""Key, value and headers of a record to write."""
+
+REASON_HEADER = "adgauge-reason"
+STAGE_HEADER = "adgauge-stage"
+DETAIL_HEADER = "adgauge-detail"
+ORIGIN_HEADER = "adgauge-origin"
+"""`topic/partition/offset` of the rejected record."""
+ORIGIN_EVENT_HEADER = "adgauge-origin-event-ms"
+"""Its event time, which a replay must keep."""
+VERSION_HEADER = "adgauge-version"
+
+
+MAX_REQUEST_BYTES = 2**30
+"""No limit of ours: how large a record may be is the topic's `max.message.bytes`."""
+
+
+class KafkaWriter:
+    """Writes records and waits until all in-sync replicas have them. Thread-safe."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._wait_s = 2 * connection.timeout_s
+        with translated(connection.bootstrap):
+            self._producer = KafkaProducer(
+                **connection.options()
+                | {
+                    "acks": "all",
+                    "allow_auto_create_topics": False,
+                    "compression_type": "lz4",
+                    "delivery_timeout_ms": ms(connection.timeout_s),
+                    "request_timeout_ms": ms(connection.timeout_s / 2),
+                    "max_block_ms": ms(connection.timeout_s / 2),
+                    "max_request_size": MAX_REQUEST_BYTES,
+                    "linger_ms": 2,
+                }
+            )
+
+    def write(self, topic: str, messages: Sequence[Message]) -> list[Position]:
+        """Where each record stands now; raises BackendUnavailable when one was not acknowledged."""
+        with translated():
+            sent = [
+                self._producer.send(topic, key=key, value=value, headers=list(headers))
+                for key, value, headers in messages
+            ]
+            written = [future.get(timeout=self._wait_s) for future in sent]
+        return [Position(Partition(each.topic, each.partition), each.offset) for each in written]
+
+    def close(self) -> None:
+        """Never raises."""
+        try:
+            self._producer.close(timeout=self._wait_s)
+        except kafka_errors.KafkaError as error:
+            log.warning("closing the producer: %s", error)
+
+
+class KafkaScoreLog:
+    """The history of one generation's scores, as JSON keyed by product id."""
+
+    def __init__(
+        self, writer: KafkaWriter, topic: str, *, generation: int, model: str, contract: str
+    ) -> None:
+        self._writer = writer
+        self._topic = topic
+        self._generation = generation
+        self._model = model
+        self._contract = contract
+
+    def append(self, entries: Sequence[Score | Tombstone]) -> None:
+        """See `ports.ScoreLog`."""
+        self._writer.write(self._topic, [self._message(entry) for entry in entries])
+
+    def _message(self, entry: Score | Tombstone) -> Message:
+        record = score_log_record(
+            entry, generation=self._generation, model=self._model, contract=self._contract
+        )
+        return entry.product_id.encode(), record.model_dump_json().encode(), ()
+
+    def close(self) -> None:
+        """The writer belongs to the caller."""
+
+
+class KafkaDeadLetters:
+    """Rejected records as they came, with why, where from, and by which version."""
+
+    def __init__(self, writer: KafkaWriter, topic: str, version: str) -> None:
+        self._writer = writer
+        self._topic = topic
+        self._version = version
+
+    def put(self, rejected: Sequence[tuple[Envelope[bytes | None], Rejection]]) -> None:
+        """See `ports.DeadLetters`."""
+        self._writer.write(self._topic, [self._message(*each) for each in rejected])
+
+    def _message(self, envelope: Envelope[bytes | None], rejection: Rejection) -> Message:
+        at = envelope.position
+        why = {
+            REASON_HEADER: rejection.reason,
+            STAGE_HEADER: rejection.stage,
+            DETAIL_HEADER: rejection.detail,
+            ORIGIN_HEADER: f"{at.partition.topic}/{at.partition.number}/{at.offset}",
+            ORIGIN_EVENT_HEADER: str(envelope.order.event_ms),
+            VERSION_HEADER: self._version,
+        }
+        ours = tuple((name, text.encode(errors="replace")) for name, text in why.items())
+        return envelope.key, envelope.value, envelope.headers + ours
+
+    def close(self) -> None:
+        """The writer belongs to the caller."""
+
+
+class KafkaPublisher:
+    """Publishes products: what `adgauge publish` and the demo use."""
+
+    def __init__(self, writer: KafkaWriter, topic: str) -> None:
+        self._writer = writer
+        self._topic = topic
+
+    def publish(self, records: Sequence[tuple[bytes | None, bytes | None]]) -> list[Position]:
+        """Write (key, value) records, a null value deletes; returns where they stand."""
+        return self._writer.write(self._topic, [(key, value, ()) for key, value in records])
