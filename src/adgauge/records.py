@@ -136,13 +136,17 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one record ended; `rejection` is set exactly when `kind` is REJECTED, `score` when SCORED."""
+    """How one record ended; `rejection` is set exactly when `kind` is REJECTED, `score` when SCORED.
+
+    `image_reason` says why a product had no picture; None where it had one, or was not looked at.
+    """
 
     kind: OutcomeKind
     position: Position
     product_id: str | None
     score: Score | None
     rejection: Rejection | None
+    image_reason: str | None
 
 
 def event_order(header: bytes | None, record_ms: int, now_ms: int, offset: int) -> tuple[Order, bool]:

@@ -17,6 +17,7 @@ from adgauge.records import (
     CanonicalInput,
     Envelope,
     ImageMissing,
+    ImageResult,
     Outcome,
     OutcomeKind,
     Rejection,
@@ -31,6 +32,9 @@ Ended = Tombstone | RecordRejected
 Entry = Score | Tombstone | RecordRejected
 """What there is to write down about a record."""
 
+NO_REFERENCE = "no_reference"
+"""Why a product has no picture that names none."""
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -41,6 +45,7 @@ class Candidate:
 
     product_id: str
     canonical: CanonicalInput
+    image_reason: str | None
 
 
 class ScoringPipeline:
@@ -88,7 +93,8 @@ class ScoringPipeline:
         kinds = self._put(entries)
         self._append(entries, kinds)
         self._bury(batch, entries)
-        return [self._outcome(*each) for each in zip(batch, parsed, entries, kinds, strict=True)]
+        steps = zip(batch, parsed, canonical, entries, kinds, strict=True)
+        return [self._outcome(*each) for each in steps]
 
     def _parse(self, batch: Sequence[Raw]) -> list[Envelope[ProductRecord] | Ended]:
         """Bytes → product; a null value deletes the product that the key names."""
@@ -111,8 +117,8 @@ class ScoringPipeline:
         return [
             result
             if isinstance(result, RecordRejected)
-            else envelope.carrying(Candidate(envelope.payload.parent_asin, result))
-            for envelope, result in zip(envelopes, results, strict=True)
+            else envelope.carrying(Candidate(envelope.payload.parent_asin, result, _why_no_image(found)))
+            for envelope, result, found in zip(envelopes, results, images, strict=True)
         ]
 
     def _score(self, envelopes: Sequence[Envelope[Candidate]]) -> list[Score | RecordRejected]:
@@ -197,12 +203,18 @@ class ScoringPipeline:
             self._metrics.cache_lookups.labels(result).inc(count)
 
     def _outcome(
-        self, envelope: Raw, parsed: Envelope[ProductRecord] | Ended, entry: Entry, kind: OutcomeKind
+        self,
+        envelope: Raw,
+        parsed: Envelope[ProductRecord] | Ended,
+        canonical: Envelope[Candidate] | Ended,
+        entry: Entry,
+        kind: OutcomeKind,
     ) -> Outcome:
         score = entry if isinstance(entry, Score) and kind is OutcomeKind.SCORED else None
         rejection = _rejection(entry) if isinstance(entry, RecordRejected) else None
         self._metrics.records.labels(kind, rejection.reason if rejection else "").inc()
-        return Outcome(kind, envelope.position, _product_id(parsed), score, rejection)
+        image_reason = canonical.payload.image_reason if isinstance(canonical, Envelope) else None
+        return Outcome(kind, envelope.position, _product_id(parsed), score, rejection, image_reason)
 
     def _stage(self, stage: Stage) -> Timer:
         return self._metrics.stage_seconds.labels(stage).time()
@@ -256,6 +268,14 @@ def _product_id(parsed: Envelope[ProductRecord] | Ended) -> str | None:
     if isinstance(parsed, Envelope):
         return parsed.payload.parent_asin
     return parsed.product_id if isinstance(parsed, Tombstone) else None
+
+
+def _why_no_image(images: Sequence[ImageResult]) -> str | None:
+    """Why none of a product's pictures is there; None where one is."""
+    reasons = [image.reason for image in images if isinstance(image, ImageMissing)]
+    if len(reasons) < len(images):
+        return None
+    return reasons[0] if reasons else NO_REFERENCE
 
 
 def _rejection(rejected: RecordRejected) -> Rejection:
