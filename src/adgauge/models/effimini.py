@@ -1,0 +1,179 @@
+"""EffiMiniVLM (team Double Y, LoViF 2026 report, section 4.4): two small encoders and an MLP.
+
+EfficientNet-B0 sees the picture, MiniLM reads the text, and the two vectors are simply put side by side:
+
+    image [B, 3, 224, 224] → 1280 ┐
+                                  ├→ 1664 → 512 → 256 → 1 → clamp to [1, 5]
+    text [B, T ≤ 256] → CLS → 384 ┘
+
+EffiMini-Lite0 has EfficientNet-Lite0 in its place; it is the default model, since package registries carry
+the pretrained weights of both its encoders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel, EfficientNetConfig, EfficientNetModel
+
+from adgauge.models.layers.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig, Stage, lite0
+
+
+@dataclass(frozen=True)
+class Config:
+    """What distinguishes one EffiMini from another."""
+
+    image_encoder: EfficientNetConfig | EfficientNetLiteConfig
+    mean: tuple[float, float, float]  # per channel, of pixels scaled to [0, 1]
+    std: tuple[float, float, float]
+    text_encoder: BertConfig
+    pooler: bool  # BERT's pooler: unused, but part of the report's parameter count
+    hidden: tuple[int, int]
+    dropout: float
+    score_range: tuple[float, float]
+
+
+class ImageEncoder(nn.Module):
+    """uint8 pixels → normalised → pooled features."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.register_buffer("mean", 255 * torch.tensor(config.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(config.std).view(3, 1, 1), persistent=False)
+        self.backbone: nn.Module
+        if isinstance(config.image_encoder, EfficientNetLiteConfig):
+            self.features = config.image_encoder.features
+            self.backbone = EfficientNetLite(config.image_encoder)
+        else:
+            self.features = config.image_encoder.hidden_dim
+            self.backbone = EfficientNetModel(config.image_encoder)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] → [B, features]."""
+        output = self.backbone((image.float() - self.mean) / self.std)
+        pooled: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+        return pooled
+
+
+class TextEncoder(nn.Module):
+    """Token ids → the vector of the first token, CLS, in the last layer."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.features = config.text_encoder.hidden_size
+        self.backbone = BertModel(config.text_encoder, add_pooling_layer=config.pooler)
+        self.backbone.set_attn_implementation("eager")  # the FLOP counter does not see fused attention
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """int64 [B, T] twice → [B, features]."""
+        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        cls: Tensor = output.last_hidden_state[:, 0]
+        return cls
+
+
+class Concatenation(nn.Module):
+    """Image and text features side by side; without a picture the image part is zero."""
+
+    def forward(self, image: Tensor, has_image: Tensor, text: Tensor) -> Tensor:
+        """[B, I], [B, 1], [B, T] → [B, I + T]."""
+        return torch.cat((image * has_image, text), dim=1)
+
+
+def mlp(inputs: int, hidden: tuple[int, int], dropout: float) -> nn.Sequential:
+    """[B, inputs] → [B, 1]."""
+    first, second = hidden
+    return nn.Sequential(
+        nn.Linear(inputs, first),
+        nn.LayerNorm(first),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(first, second),
+        nn.LayerNorm(second),
+        nn.GELU(),
+        nn.Linear(second, 1),
+    )
+
+
+class EffiMini(nn.Module):
+    """EffiMiniVLM and its variants; see `RatingModel` for what goes in and comes out."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.image_encoder = ImageEncoder(config)
+        self.text_encoder = TextEncoder(config)
+        self.fusion = Concatenation()
+        joint = self.image_encoder.features + self.text_encoder.features
+        self.head = mlp(joint, config.hidden, config.dropout)
+        self.score_range = config.score_range
+
+    def forward(self, image: Tensor, has_image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Ratings, float32 [B, 1]."""
+        image_features = self.image_encoder(image)
+        text_features = self.text_encoder(input_ids, attention_mask)
+        rating: Tensor = self.head(self.fusion(image_features, has_image, text_features))
+        return rating.clamp(*self.score_range)
+
+
+def _minilm() -> BertConfig:
+    """MiniLM with 6 layers of 384, BERT's uncased vocabulary."""
+    return BertConfig(
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=1536,
+    )
+
+
+def effimini_vlm() -> Config:
+    """The report's model: 27.7 M parameters, 6.8 GFLOPs at 256 tokens."""
+    return Config(
+        image_encoder=EfficientNetConfig(
+            image_size=224, width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, dropout_rate=0.2
+        ),
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        text_encoder=_minilm(),
+        pooler=True,
+        hidden=(512, 256),
+        dropout=0.1,
+        score_range=(1.0, 5.0),
+    )
+
+
+def effimini_lite0() -> Config:
+    """The default model: EfficientNet-Lite0 instead of B0, and no unused pooler."""
+    return Config(
+        image_encoder=lite0(),
+        mean=(0.498, 0.498, 0.498),
+        std=(0.502, 0.502, 0.502),
+        text_encoder=_minilm(),
+        pooler=False,
+        hidden=(512, 256),
+        dropout=0.1,
+        score_range=(1.0, 5.0),
+    )
+
+
+def effimini_tiny() -> Config:
+    """Lite blocks and BERT layers of a size for tests."""
+    stages = (
+        Stage(repeats=1, kernel=3, stride=1, expansion=1, channels=8),
+        Stage(repeats=2, kernel=5, stride=2, expansion=2, channels=8),
+    )
+    return Config(
+        image_encoder=EfficientNetLiteConfig(stem=8, stages=stages, features=32),
+        mean=(0.498, 0.498, 0.498),
+        std=(0.502, 0.502, 0.502),
+        text_encoder=BertConfig(
+            hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+        ),
+        pooler=False,
+        hidden=(16, 8),
+        dropout=0.1,
+        score_range=(1.0, 5.0),
+    )

@@ -1,0 +1,38 @@
+"""What every rating model looks like, so that training, export and cost counting know no model."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+class RatingModel(Protocol):
+    """A torch module that predicts the average rating of a product from its picture and its text.
+
+    Built from its own frozen `Config` alone: `Model(config)`. Recipes freeze, export and count by the four
+    attribute names; two model files differ only where the idea does.
+    """
+
+    @property
+    def image_encoder(self) -> nn.Module:
+        """uint8 [B, 3, H, W] → image features. Normalisation is in here, so that it is in the graph."""
+
+    @property
+    def text_encoder(self) -> nn.Module:
+        """`input_ids` and `attention_mask` → text features."""
+
+    @property
+    def fusion(self) -> nn.Module:
+        """Image features, `has_image` and text features → joint features."""
+
+    @property
+    def head(self) -> nn.Module:
+        """Joint features → one number, [B, 1], not yet bound to the score range."""
+
+    def forward(self, image: Tensor, has_image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Ratings, float32 [B, 1], in the contract's score range.
+
+        `image` is uint8 [B, 3, H, W] (anything where `has_image`, float32 [B, 1], is 0), `input_ids` and
+        `attention_mask` int64 [B, T] with T at most the token limit. Rows do not influence each other.
+        """

