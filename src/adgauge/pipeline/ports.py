@@ -69,7 +69,8 @@ class Images(Protocol):
     def load(self, references: Sequence[Sequence[str]]) -> Sequence[Sequence[ImageResult]]:
         """For each product its chosen references (URL, path or data: URL); for each reference its picture.
 
-        Never raises for a bad picture: a missing image is an ordinary input.
+        Never raises for a bad picture: a missing image is an ordinary input. Raises BackendUnavailable
+        when it cannot work at all.
         """
 
     def close(self) -> None:

@@ -108,7 +108,7 @@ class ScoringPipeline:
         products = [envelope.payload for envelope in envelopes]
         references = [self._canonicalizer.image_references(product) for product in products]
         with self._stage(Stage.IMAGES):
-            images = self._images.load(references)
+            images = self._retry(lambda: self._images.load(references))
         for image in (image for of_product in images for image in of_product):
             result = image.reason if isinstance(image, ImageMissing) else "ok"
             self._metrics.images.labels(result).inc()

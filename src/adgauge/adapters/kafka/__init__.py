@@ -2,7 +2,7 @@
 
 from adgauge.adapters.kafka.connection import KafkaConnection, plain_connection
 from adgauge.adapters.kafka.source import KafkaSource
-from adgauge.adapters.kafka.topics import Topics, create_topics, missing_topics, require_topics
+from adgauge.adapters.kafka.topics import require_topics
 from adgauge.adapters.kafka.writers import KafkaDeadLetters, KafkaPublisher, KafkaScoreLog, KafkaWriter
 
 __all__ = [
@@ -12,9 +12,6 @@ __all__ = [
     "KafkaScoreLog",
     "KafkaSource",
     "KafkaWriter",
-    "Topics",
-    "create_topics",
-    "missing_topics",
     "plain_connection",
     "require_topics",
 ]

@@ -32,6 +32,10 @@ LASTING = (
 )
 
 
+BOOTSTRAP_S = 4.0
+"""A wrong address shows soon; a broker that is merely slow is waited for by whoever starts us again."""
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaConnection:
     """How to reach the brokers. `timeout_s` bounds every call."""
@@ -53,7 +57,7 @@ class KafkaConnection:
             "sasl_plain_username": self.username,
             "sasl_plain_password": self.password,
             "ssl_cafile": str(self.ca_file) if self.ca_file else None,
-            "bootstrap_timeout_ms": ms(self.timeout_s),
+            "bootstrap_timeout_ms": ms(min(self.timeout_s, BOOTSTRAP_S)),
             "request_timeout_ms": ms(self.timeout_s),
             "reconnect_backoff_max_ms": 1000,
         }
