@@ -15,10 +15,10 @@ from services.embedded.kafka import Kafka
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.triton import start_triton
 from services.embedded.workspace import Workspace
+from tests.brightness import export_brightness
 from tools.install import KAFKA_JARS, PINNED
 
 TOPIC_PREFIX = "adgauge-test-"
-MODELS = Path(__file__).parent / "models"
 _ABSENT_TOOLS = pytest.StashKey[set[str]]()
 
 MakeTopic = Callable[..., str]
@@ -110,9 +110,15 @@ def redis_url(valkey: Cache) -> str:
 
 
 @pytest.fixture(scope="session")
-def triton_url(workspace: Workspace) -> str:
+def brightness_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the model `brightness` with contract and golden records, as an exporter leaves it."""
+    return export_brightness(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="session")
+def triton_url(workspace: Workspace, brightness_dir: Path) -> str:
     """A tritonserver that serves the model `brightness`: score = 1 + 4 * mean(image) / 255."""
     venv = EmbeddedSettings().triton_venv
-    triton = start_triton(workspace, venv=venv, repository=MODELS, models=["brightness"])
+    triton = start_triton(workspace, venv=venv, repository=brightness_dir.parent, models=["brightness"])
     triton.wait_until_ready()
     return triton.url
