@@ -60,11 +60,12 @@ class Tool:
         )
 
 
-def run(argv: Sequence[str | Path], **variables: str) -> str:
+def run(argv: Sequence[str | Path], *, cwd: Path | None = None, **variables: str) -> str:
     """Run a command with added environment variables; its output, both streams."""
     done = subprocess.run(
         [os.fspath(part) for part in argv],
         env=os.environ | variables,
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -75,8 +76,10 @@ def run(argv: Sequence[str | Path], **variables: str) -> str:
 
 
 def said(exc: subprocess.CalledProcessError) -> str:
-    """The last line a failed command printed."""
-    return (str(exc.output).strip().splitlines() or [f"exit code {exc.returncode}"])[-1][:300]
+    """What a failed command printed: its first line that speaks of an error, or its last."""
+    lines = [line.strip() for line in str(exc.output).splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines[-1:] or [f"exit code {exc.returncode}"])[0][:300]
 
 
 def install_kafka(_: Path) -> None:
@@ -88,7 +91,7 @@ def install_kafka(_: Path) -> None:
         "-DincludeScope=runtime",
         f"-Dkafka.version={VERSIONS['kafka']}",
     ]
-    run(["mvn", "-q", "-B", "-f", HERE / "kafka" / "pom.xml", goal, *options])
+    run(["mvn", "-q", "-B", "-Dstyle.color=never", "-f", HERE / "kafka" / "pom.xml", goal, *options])
     script = f"""java -cp "{_from_bin(KAFKA_JARS)}/*" kafka.Kafka --version"""
     write_script("kafka-version", script)
 
@@ -154,7 +157,7 @@ def unpack_debian(scratch: Path, packages: Sequence[str], version: str) -> Path:
         "APT::Sandbox::User=",
     ]
     run(["apt-get", *options, "update"])
-    subprocess.run(["apt-get", *options, "download", *packages], cwd=scratch, check=True, capture_output=True)
+    run(["apt-get", *options, "download", *packages], cwd=scratch)
     if not any(scratch.glob(f"{packages[0]}_*{version}*.deb")):
         raise LookupError(f"Debian has no {packages[0]} {version} here: it is pinned in tools/versions.toml")
     for package in scratch.glob("*.deb"):

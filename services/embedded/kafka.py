@@ -43,7 +43,7 @@ class Kafka:
         self.port = free_port()
         self.start_s = 0.0
         self._workspace = workspace
-        self._jars = jars
+        self._jars = jars.absolute()
         self._folder = workspace.subfolder(name)
         self._properties = self._folder / "server.properties"
         self._process: ServerProcess | None = None

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.embedded.guard import SHARED_MEMORY
 from services.embedded.ports import HOST, claim, free_port
 from services.embedded.probes import http_ok
 from services.embedded.processes import ServerFailed, ServerProcess
 from services.embedded.settings import child_environment
-from services.embedded.workspace import Workspace
+from services.embedded.workspace import Workspace, require_space
 
 EXIT_TIMEOUT_S = 30
+NEEDED_SHM_BYTES = 48 * 2**20
 _REMEDY = "run `make .venv-triton/ready`, or set ADGAUGE_TRITON_VENV or ADGAUGE_TRITON_URL"
 _DESCRIBE = """\
 import json, sys, sysconfig
@@ -93,12 +95,13 @@ def start_triton(
     for model in models:
         if not (repository / model).is_dir():
             raise ServerFailed(f"there is no model {model} in {repository}: set ADGAUGE_MODEL_REPOSITORY")
-    environment = find_environment(venv)
+    require_space(SHARED_MEMORY, NEEDED_SHM_BYTES, "free some (in a container: --shm-size=256m)")
+    environment = find_environment(venv.absolute())
     backends = _link_backends(environment, workspace)
     ports = claim(port, "ADGAUGE_TRITON_PORT"), free_port(), free_port()
     argv: list[str | Path] = [
         environment.server / "bin/tritonserver",
-        f"--model-repository={repository}",
+        f"--model-repository={repository.absolute()}",
         f"--backend-directory={backends}",
         f"--cache-directory={environment.server / 'caches'}",
         "--model-control-mode=explicit",

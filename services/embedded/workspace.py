@@ -14,7 +14,6 @@ from services.embedded import guard
 from services.embedded.processes import ServerFailed, ServerProcess
 
 NEEDED_BYTES = 256 * 2**20
-NEEDED_SHM_BYTES = 64 * 2**20
 
 
 class Workspace:
@@ -25,9 +24,8 @@ class Workspace:
     """
 
     def __init__(self) -> None:
-        """Raises ServerFailed when there is no room for logs or shared memory."""
+        """Raises ServerFailed when there is no room for logs."""
         require_space(Path(tempfile.gettempdir()), NEEDED_BYTES, "free some or set TMPDIR")
-        require_space(guard.SHARED_MEMORY, NEEDED_SHM_BYTES, "free some (containers: --shm-size=256m)")
         self.folder = Path(tempfile.mkdtemp(prefix="adgauge-")).resolve()
         self.shm_prefix = f"{self.folder.name.replace('-', '_')}_"
         self._servers: list[ServerProcess] = []

@@ -310,7 +310,9 @@ def test_a_model_that_cannot_load_is_quoted(
 @pytest.mark.tool("kafka")
 @pytest.mark.parametrize("end", [Kafka.stop, Kafka.kill])
 def test_kafka_keeps_its_records_through_a_restart(end: Callable[[Kafka], None], owned: Workspace) -> None:
-    kafka = Kafka(owned, jars=KAFKA_JARS, properties={"auto.create.topics.enable": "true"})
+    # A killed broker is let in again only when the session of its former self is over.
+    properties = {"auto.create.topics.enable": "true", "broker.session.timeout.ms": "3000"}
+    kafka = Kafka(owned, jars=KAFKA_JARS, properties=properties)
     kafka.start()
     produce(kafka.bootstrap, "adgauge-test-restart", b"kept")
     end(kafka)
