@@ -36,7 +36,7 @@ class Package:
     sha256: str  # of the archive
     licence: str
     evidence: str  # the member that states the licence
-    photos: list[str]  # members of the archive
+    photos: tuple[str, ...]  # members of the archive
 
     def folder(self, into: Path) -> Path:
         """Where this package's photographs lie under `into`."""
@@ -59,7 +59,10 @@ def main(arguments: list[str]) -> int:
 
 def packages() -> list[Package]:
     """The pinned packages, in the order of the list."""
-    return [Package(**entry) for entry in tomllib.loads(LIST.read_text())["package"]]
+    return [
+        Package(**entry | {"photos": tuple(entry["photos"])})
+        for entry in tomllib.loads(LIST.read_text())["package"]
+    ]
 
 
 def photo_paths(into: Path) -> list[Path]:

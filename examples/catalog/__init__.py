@@ -1,0 +1,1 @@
+"""The sample catalog that `make demo` scores; see README.md beside this file."""
