@@ -86,6 +86,11 @@ class Runner:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._source.close()
 
+    @property
+    def in_flight(self) -> int:
+        """Records polled and not yet decided."""
+        return self._records
+
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """See `ports.PartitionListener`."""
         log.info("assigned %s", _names(partitions))
@@ -212,6 +217,7 @@ class Runner:
     def _drain(self, at_once: Callable[[], bool]) -> None:
         """Finish the batches that are running, within `drain_s`; the others come again elsewhere."""
         self._source.pause()
+        self._waiting.clear()
         for future in self._running:
             future.cancel()
         deadline = self._clock() + self._limits.drain_s
