@@ -1,6 +1,5 @@
-"""Real servers for the tests, each started once a session, and the pinned tools they need."""
+"""Real servers for the tests, each started once a session."""
 
-import functools
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,40 +15,16 @@ from services.embedded.settings import EmbeddedSettings
 from services.embedded.triton import start_triton
 from services.embedded.workspace import Workspace
 from tests.brightness import export_brightness
-from tools.install import KAFKA_JARS, PINNED
+
+# pytest finds hooks by their names here.
+from tests.pinned_tools import pytest_runtest_setup as pytest_runtest_setup
+from tests.pinned_tools import pytest_terminal_summary as pytest_terminal_summary
+from tests.pinned_tools import require_tool
+from tools.install import KAFKA_JARS
 
 TOPIC_PREFIX = "adgauge-test-"
-_ABSENT_TOOLS = pytest.StashKey[set[str]]()
 
 MakeTopic = Callable[..., str]
-
-
-@functools.cache
-def tool_problem(name: str) -> str | None:
-    """Why the tests of a pinned tool cannot run; asked once a session, for it starts the tool."""
-    return PINNED[name].problem()
-
-
-def require_tool(name: str, config: pytest.Config) -> None:
-    """Skip the running test where a pinned tool is absent; fail it under CI=true."""
-    problem = tool_problem(name)
-    if problem is None:
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(problem, pytrace=False)
-    config.stash.setdefault(_ABSENT_TOOLS, set()).add(problem)
-    pytest.skip(problem)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker in item.iter_markers("tool"):
-        require_tool(marker.args[0], item.config)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    absent: set[str] = config.stash.get(_ABSENT_TOOLS, set())
-    for problem in sorted(absent):
-        terminalreporter.write_line(f"TOOL ABSENT, its tests were skipped: {problem}", yellow=True, bold=True)
 
 
 @pytest.fixture(scope="session")

@@ -29,15 +29,10 @@ def test_pinned_tool_runs_in_its_version(name: str) -> None:
 @pytest.fixture
 def fresh_clone(tmp_path: Path) -> Path:
     """The test harness before `make tools`, with one test that needs helm and one that does not."""
-    for file in (
-        "pyproject.toml",
-        "tools/__init__.py",
-        "tools/install.py",
-        "tools/versions.toml",
-        "tests/conftest.py",
-    ):
-        (tmp_path / file).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / file, tmp_path / file)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests/pinned_tools.py", tmp_path / "tests/conftest.py")
     (tmp_path / "tests/test_chart.py").write_text(NEEDS_HELM)
     return tmp_path
 
