@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from typing_extensions import TypedDict
 
 from adgauge.errors import RecordRejected, RejectReason
 
@@ -171,56 +172,60 @@ def _size(key: object) -> int:
     return int(width[1]) if width else named.get(key, 0)
 
 
-_Json = str | float | list[Any] | dict[str, Any] | None
-_Texts = Annotated[tuple[str, ...], BeforeValidator(_text_list, json_schema_input_type=_Json)]
-_Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=_Json)]
-_Number = str | float | None
-_Pictures = Annotated[tuple[Picture, ...], BeforeValidator(_pictures, json_schema_input_type=_Json)]
+class PictureForm(TypedDict, total=False):
+    """One picture as publishers write it; Prime Video has `360w` … `1920w` instead of the three sizes."""
+
+    variant: str | None
+    hi_res: str | None
+    large: str | None
+    thumb: str | None
+
+
+class PictureColumns(TypedDict, total=False):
+    """Pictures as parallel lists, one entry a picture: the hub's form."""
+
+    variant: list[str | None]
+    hi_res: list[str | None]
+    large: list[str | None]
+    thumb: list[str | None]
+
+
+_TextForm = str | float | None
+_TextsForm = str | list[str | list[str | None] | None] | None
+_PicturesForm = list[PictureForm | str | None] | PictureColumns | str | None
+_DetailsForm = dict[str, Any] | str | None
+_Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=_TextForm)]
+_Texts = Annotated[tuple[str, ...], BeforeValidator(_text_list, json_schema_input_type=_TextsForm)]
+_Pictures = Annotated[tuple[Picture, ...], BeforeValidator(_pictures, json_schema_input_type=_PicturesForm)]
+_Details = Annotated[dict[str, str], BeforeValidator(_details, json_schema_input_type=_DetailsForm)]
+_Price = Annotated[float | None, BeforeValidator(_number, json_schema_input_type=_TextForm)]
+_Rating = Annotated[float | None, BeforeValidator(_rating, json_schema_input_type=_TextForm)]
+_Count = Annotated[int | None, BeforeValidator(_count, json_schema_input_type=_TextForm)]
 
 
 class ProductRecord(BaseModel):
-    """One catalog product. Values of another kind than documented are read as well as they can be, or empty.
-
-    `average_rating` and `rating_number` are labels for monitoring; they never enter a canonical input.
+    """A catalog product in the Amazon Reviews 2023 item schema. Only `parent_asin` is required; values of
+    another kind than listed here are read as well as they can be, or as empty, and unknown fields ignored.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", title="Product")
 
-    parent_asin: Annotated[str, Field(min_length=1, description="Id and Kafka key; printable.")]
+    parent_asin: Annotated[
+        str,
+        Field(min_length=1, max_length=ID_BYTES, description="Id and Kafka key: printable, not a number."),
+    ]
     title: _Text = ""
     main_category: _Text = ""
     store: _Text = ""
     categories: _Texts = ()
     features: _Texts = ()
     description: _Texts = ()
-    details: Annotated[
-        dict[str, str],
-        BeforeValidator(_details, json_schema_input_type=dict[str, Any] | str | None),
-        Field(description="A dict, or its JSON or Python repr. Keys that speak of ratings are dropped."),
-    ] = {}
-    price: Annotated[
-        float | None,
-        BeforeValidator(_number, json_schema_input_type=_Number),
-        Field(description='A number or text such as "$12.99" or "from $3.00"; "—" is no price.'),
-    ] = None
-    images: Annotated[
-        _Pictures,
-        Field(
-            description="A list of {variant, hi_res, large, thumb} (or 360w … 1920w), of URLs, "
-            "or a dict of parallel lists. The MAIN picture counts first."
-        ),
-    ] = ()
-    image: Annotated[_Pictures, Field(description="One URL; read when `images` names no picture.")] = ()
-    average_rating: Annotated[
-        float | None,
-        BeforeValidator(_rating, json_schema_input_type=_Number),
-        Field(description="1 to 5; a label for monitoring, never an input of a model."),
-    ] = None
-    rating_number: Annotated[
-        int | None,
-        BeforeValidator(_count, json_schema_input_type=_Number),
-        Field(description="How many ratings `average_rating` is the mean of; never an input of a model."),
-    ] = None
+    details: _Details = Field({}, description="Or its JSON or Python repr. Keys about ratings are dropped.")
+    price: _Price = Field(None, description='A number, or text like "$12.99" or "from $3.00"; "—" is none.')
+    images: _Pictures = Field((), description="The MAIN picture comes first, then in the order given.")
+    image: _Pictures = Field((), description="Read when `images` names no picture.")
+    average_rating: _Rating = Field(None, description="1 to 5; a label for monitoring, no input of a model.")
+    rating_number: _Count = Field(None, description="How many ratings; like average_rating.")
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

@@ -140,8 +140,6 @@ def _rgb(picture: Image.Image) -> Image.Image:
         return _grey(np.asarray(picture, dtype=np.uint16) // 257)
     if picture.mode in ("I", "F"):
         return _grey(_stretched(np.asarray(picture, dtype=np.float32)))
-    if picture.mode in ("La", "PA"):  # no direct way to RGBA
-        picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     rgba = picture if picture.mode == "RGBA" else picture.convert("RGBA")
