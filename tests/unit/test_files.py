@@ -67,6 +67,7 @@ def test_a_damaged_gzip_file_is_one_clear_line(tmp_path: Path, damage: bytes) ->
     ("line", "key", "is_tombstone"),
     [
         (b'{"parent_asin": "B1", "title": "t"}', b"B1", False),
+        (b'{"parent_asin": " B1 "}', b"B1", False),
         (b'{"parent_asin": "B1", "_deleted": true}', b"B1", True),
         (b'{"parent_asin": "B1", "_deleted": "yes"}', b"B1", False),
         (b'{"_deleted": true}', None, False),

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from adgauge.errors import ConfigurationError
+from adgauge.errors import ConfigurationError, RecordRejected
 from adgauge.pipeline.ports import PartitionListener
-from adgauge.records import Envelope, Order, Partition, Position
+from adgauge.product import parse_id
+from adgauge.records import Envelope, Order, Partition, Position, Rejection, Score, Tombstone
 
 STANDARD_INPUT = "-"
 UTF8_MARK = b"\xef\xbb\xbf"
@@ -27,14 +28,12 @@ def key_and_value(line: bytes) -> tuple[bytes | None, bytes | None]:
     """How a line stands in the log: key = its `parent_asin`, value = the line as it is.
 
     A line with `"_deleted": true` is a tombstone, value None. A line that is no JSON object, or names no
-    product, has no key: the pipeline says what is wrong with it.
+    valid product, has no key: the pipeline says what is wrong with it.
     """
     try:
         product = json.loads(line)
-        product_id = product["parent_asin"].encode()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None, line
-    if not product_id:
+        product_id = parse_id(product["parent_asin"]).encode()
+    except (ValueError, KeyError, TypeError, RecursionError, RecordRejected):
         return None, line
     return product_id, None if product.get("_deleted") is True else line
 
@@ -155,3 +154,27 @@ class FileSource:
             headers=(),
             flags=frozenset(),
         )
+
+
+class LineStore:
+    """A `ScoreStore` in which every line keeps its own score: a file has no readers to protect."""
+
+    def put(self, entries: Sequence[Score | Tombstone]) -> Sequence[bool]:
+        """See `ports.ScoreStore`."""
+        return [True] * len(entries)
+
+    def close(self) -> None:
+        """See `ports.ScoreStore`."""
+
+
+class Nowhere:
+    """A `ScoreLog` and `DeadLetters` that keep nothing: what a file's lines came to is written elsewhere."""
+
+    def append(self, entries: Sequence[Score | Tombstone]) -> None:
+        """See `ports.ScoreLog`."""
+
+    def put(self, rejected: Sequence[tuple[Envelope[bytes | None], Rejection]]) -> None:
+        """See `ports.DeadLetters`."""
+
+    def close(self) -> None:
+        """See both."""

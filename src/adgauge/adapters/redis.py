@@ -29,6 +29,7 @@ from redis.exceptions import (
     AuthorizationError,
     NoPermissionError,
     NoScriptError,
+    ReadOnlyError,
     RedisError,
 )
 from redis.retry import Retry
@@ -148,6 +149,18 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
             _BACKEND, f"no answer at {_address(url)}: {exc}; is ADGAUGE_REDIS_URL right and the server up?"
         ) from exc
     return client
+
+
+def require_writable(client: redis.Redis) -> None:
+    """Write a key that lives a second; raises ConfigurationError when we may not, BackendUnavailable."""
+    try:
+        client.set("ag:check", "1", px=1000)
+    except (NoPermissionError, ReadOnlyError) as exc:
+        raise ConfigurationError(
+            f"Redis does not let us write: {exc}; allow SET and EVALSHA on ag:*, on the primary"
+        ) from exc
+    except RedisError as exc:
+        raise BackendUnavailable(_BACKEND, str(exc)) from exc
 
 
 def register_generation(client: redis.Redis, generation: int, description: Mapping[str, str]) -> None:

@@ -1,0 +1,50 @@
+"""The command line: `adgauge COMMAND …`. Exit codes: 0 done, 1 ran and failed, 2 wrong use, 130 Ctrl-C."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from adgauge.cli.parser import build_parser
+from adgauge.errors import AdgaugeError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are one line on standard error."""
+    _print_any_text()
+    _log_to_standard_error()
+    try:
+        parsed = build_parser().parse_args(arguments)
+        code: int = parsed.run(parsed)
+        sys.stdout.flush()
+        return code
+    except AdgaugeError as error:
+        print(f"adgauge: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`); nothing may be written to the pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _print_any_text() -> None:
+    """Ids of any script must not fail on a terminal that cannot show them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _log_to_standard_error() -> None:
+    """Our warnings (a server is away and is tried again) for people; what libraries log is in our errors."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("adgauge: %(message)s"))
+    logging.getLogger("adgauge").handlers = [handler]
+    logging.getLogger().addHandler(logging.NullHandler())

@@ -1,0 +1,5 @@
+import sys
+
+from adgauge.cli import main
+
+sys.exit(main())

@@ -1,0 +1,138 @@
+"""`adgauge check`: one line for each thing a scorer needs, and what to do where it is not as it should be."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from adgauge.adapters.admission import admit
+from adgauge.adapters.kafka_admin import KafkaAdmin, TopicState
+from adgauge.adapters.redis import ScoreReader, connect, require_writable
+from adgauge.cli.models import wrong_files
+from adgauge.cli.settings import CliSettings, load_settings
+from adgauge.contract import load_contract
+from adgauge.errors import AdgaugeError, ConfigurationError
+from adgauge.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `detail` says what is so, or what to do."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def check_everything(*, as_json: bool) -> int:
+    """Print every finding; 1 when one is bad."""
+    findings = list(_findings())
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what} — {finding.detail}")
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _findings() -> Iterator[Finding]:
+    try:
+        settings = load_settings()
+    except AdgaugeError as error:
+        yield Finding("settings", ok=False, detail=str(error))
+        return
+    yield Finding("settings", ok=True, detail="every variable can be read")
+    yield from _kafka(settings)
+    yield _found("redis", lambda: _redis(settings))
+    model = _found("model", lambda: _model(settings))
+    yield model
+    if model.ok:
+        yield _found("triton", lambda: _triton(settings))
+    for root in settings.image_roots:
+        yield _found(f"image root {root}", partial(_readable, root))
+
+
+def _found(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, ok=True, detail=look())
+    except AdgaugeError as error:
+        return Finding(what, ok=False, detail=" ".join(str(error).split()))
+
+
+def _kafka(settings: CliSettings) -> Iterator[Finding]:
+    needed = {
+        settings.products_topic: "READ",
+        settings.scores_topic: "WRITE",
+        settings.dead_letters_topic: "WRITE",
+    }
+    try:
+        with KafkaAdmin(settings.kafka()) as admin:
+            topics = admin.topics(list(needed))
+            yield Finding("kafka", ok=True, detail=f"{settings.kafka_bootstrap} answers")
+            for name, right in needed.items():
+                yield _found(f"topic {name}", partial(_topic, name, topics.get(name), right))
+            yield _found(f"group {settings.group}", lambda: _group(admin, settings, topics))
+    except AdgaugeError as error:
+        yield Finding("kafka", ok=False, detail=str(error))
+
+
+def _topic(name: str, state: TopicState | None, right: str) -> str:
+    if state is None:
+        raise ConfigurationError("it does not exist or may not be seen: `adgauge topics create`, or a right")
+    if state.rights is not None and right not in state.rights:
+        raise ConfigurationError(f"we may not {right.lower()} it: allow {right} on topic {name}")
+    said = "" if state.rights is not None else " (the broker does not say what we may do)"
+    return f"{state.partitions} partitions, {right.lower()}able{said}"
+
+
+def _group(admin: KafkaAdmin, settings: CliSettings, topics: dict[str, TopicState]) -> str:
+    state = topics.get(settings.products_topic)
+    committed = admin.committed(
+        settings.group, settings.products_topic, range(state.partitions if state else 0)
+    )
+    return f"may be used, {sum(offset > 0 for offset in committed.values())} partitions committed"
+
+
+def _redis(settings: CliSettings) -> str:
+    client = connect(settings.redis(), settings.redis_timeout_s)
+    try:
+        require_writable(client)
+        live = ScoreReader(client, time.monotonic).get([]).generation
+    finally:
+        client.close()
+    return f"writable, {f'generation {live} is live' if live is not None else 'no generation is live yet'}"
+
+
+def _model(settings: CliSettings) -> str:
+    folder = settings.model()
+    contract = load_contract(folder)
+    for name, problem in wrong_files(folder, contract).items():
+        raise ConfigurationError(f"{folder / name}: {problem}")
+    return f"{contract.name} version {contract.version}, its files are those of its contract"
+
+
+def _triton(settings: CliSettings) -> str:
+    model = admit(
+        settings.model(),
+        settings.triton(),
+        Metrics(CollectorRegistry()),
+        deadline_s=settings.triton_deadline_s,
+        requests=1,
+    )
+    model.scorer.close()
+    return f"{settings.triton_url} serves {model.contract.name} and scores the golden records as exported"
+
+
+def _readable(root: Path) -> str:
+    if not root.is_dir():
+        raise ConfigurationError("it is no folder: create it, or change ADGAUGE_IMAGE_ROOTS")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise ConfigurationError("it cannot be read: change its rights, or ADGAUGE_IMAGE_ROOTS")
+    return "readable"

@@ -1,0 +1,209 @@
+"""`adgauge score`: the pipeline of the scorer with a file as its source."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from adgauge.adapters.admission import AdmittedModel, admit
+from adgauge.adapters.files import STANDARD_INPUT, CatalogFile, FileSource, LineStore, Nowhere
+from adgauge.cli.decisions import Decisions
+from adgauge.cli.rows import Write, json_writer, replacing, row_file, text_writer
+from adgauge.cli.settings import CliSettings, load_settings
+from adgauge.cli.terminal import Progress
+from adgauge.contract import CONTRACT_FILE
+from adgauge.errors import ConfigurationError
+from adgauge.images.loader import ImageLoader
+from adgauge.pipeline.retry import Retry
+from adgauge.pipeline.runner import Limits, Runner
+from adgauge.pipeline.scoring import ScoringPipeline
+from adgauge.telemetry.metrics import Metrics
+
+LIMITS = Limits(
+    batch_records=32,
+    linger_s=0.05,
+    batches=4,
+    records=512,
+    bytes=64 * 2**20,
+    commit_interval_s=0.5,
+    drain_s=10.0,
+)
+RETRY_FIRST_S, RETRY_LONGEST_S = 0.2, 5.0
+
+
+def score_file(
+    path: str,
+    *,
+    output: Path | None,
+    rejects: Path | None,
+    model: str | None,
+    image_root: Path | None,
+    as_json: bool,
+) -> int:
+    """Score every line; rows go to `output` or are printed, and a summary says how all lines ended."""
+    settings = load_settings()
+    roots = _image_roots(path, image_root, settings)
+    metrics, stop = Metrics(CollectorRegistry()), threading.Event()
+    with ExitStack() as stack:
+        catalog = stack.enter_context(CatalogFile(path, sys.stdin.buffer, settings.max_record_bytes))
+        write_rows = _rows(stack, output, as_json=as_json)
+        write_rejects = _rejects(stack, rejects)
+        model_dir = _model_dir(model, settings)
+        triton_url, check_triton = stack.enter_context(_triton(model_dir, settings))
+        admitted = admit(
+            model_dir,
+            triton_url,
+            metrics,
+            deadline_s=settings.triton_deadline_s,
+            requests=settings.triton_requests,
+        )
+        stack.callback(admitted.scorer.close)
+        images = ImageLoader(
+            admitted.contract.spec.image, schemes={*settings.image_schemes, "file"}, roots=roots
+        )
+        stack.callback(images.close)
+        stack.callback(stop.set)  # before anything is closed: threads that wait for Triton give up
+        pipeline = _pipeline(admitted, images, metrics, stop, settings.max_record_bytes)
+        decisions = Decisions(pipeline.run, write_rows, write_rejects)
+        began = time.monotonic()
+        _run(FileSource(catalog, _now_ms(), decisions.flush), decisions, metrics, check_triton)
+        seconds = time.monotonic() - began
+    summary = decisions.summary
+    if as_json and output is not None:
+        print(json.dumps(summary.as_json(catalog.blank, seconds)))
+    else:
+        # Standard output holds the rows, if they are not in a file.
+        print(summary.as_text(catalog.blank, seconds), file=sys.stdout if output else sys.stderr)
+    return 0
+
+
+def _pipeline(
+    admitted: AdmittedModel, images: ImageLoader, metrics: Metrics, stop: threading.Event, max_bytes: int
+) -> ScoringPipeline:
+    return ScoringPipeline(
+        canonicalizer=admitted.canonicalizer,
+        images=images,
+        cache=None,
+        scorer=admitted.scorer,
+        store=LineStore(),
+        score_log=Nowhere(),
+        dead_letters=Nowhere(),
+        retry=Retry(stop.wait, random.random, metrics, first_s=RETRY_FIRST_S, longest_s=RETRY_LONGEST_S),
+        metrics=metrics,
+        clock_ms=_now_ms,
+        max_record_bytes=max_bytes,
+    )
+
+
+def _run(source: FileSource, decisions: Decisions, metrics: Metrics, check: Callable[[], None]) -> None:
+    """Until every line that was read is decided; `check` raises when our own Triton has died."""
+    progress = Progress(sys.stderr, time.monotonic)
+
+    def finished() -> bool:
+        check()
+        decided = decisions.summary.decided
+        progress.show(f"decided {decided} of {source.read}{'' if source.exhausted else '+'}")
+        return source.exhausted and decided == source.read
+
+    runner = Runner(
+        source,
+        decisions.decide,
+        LIMITS,
+        metrics,
+        clock=time.monotonic,
+        sleep=time.sleep,
+        progressed=lambda: None,
+    )
+    try:
+        runner.run(until=finished, at_once=lambda: False)
+    finally:
+        progress.clear()
+
+
+def _rows(stack: ExitStack, output: Path | None, *, as_json: bool) -> Write:
+    if output is not None:
+        return stack.enter_context(row_file(output))
+    return json_writer(sys.stdout) if as_json else text_writer(sys.stdout)
+
+
+def _rejects(stack: ExitStack, path: Path | None) -> Callable[[str], object]:
+    if path is None:
+        return lambda _: None
+    temporary = stack.enter_context(replacing(path))
+    return stack.enter_context(temporary.open("w", encoding="utf-8")).write
+
+
+def _image_roots(path: str, image_root: Path | None, settings: CliSettings) -> Sequence[Path]:
+    """Where relative paths of pictures lead: the folder given, else the configured ones and the file's."""
+    if image_root is not None:
+        if not image_root.is_dir():
+            raise ConfigurationError(f"--image-root {image_root} is no folder")
+        return [image_root.resolve()]
+    own = [] if path == STANDARD_INPUT else [Path(path).resolve().parent]
+    return [*settings.image_roots, *own]
+
+
+def _model_dir(model: str | None, settings: CliSettings) -> Path:
+    """A folder, a name in the model repository, what the environment says, or the only model there is."""
+    if model is None and settings.model_dir is not None:
+        return settings.model_dir
+    if model is not None and (Path(model) / CONTRACT_FILE).is_file():
+        return Path(model)
+    repository = _repository()
+    found = {path.parent.name: path.parent for path in sorted(repository.glob(f"*/{CONTRACT_FILE}"))}
+    if model is None and len(found) == 1:
+        return next(iter(found.values()))
+    if model not in found:
+        models = ", ".join(found) or "none"
+        raise ConfigurationError(
+            f"{'choose a model' if model is None else f'there is no model {model}'}:"
+            f" --model takes a folder with {CONTRACT_FILE}, or a name of {repository} ({models})"
+        )
+    return found[model]
+
+
+def _repository() -> Path:
+    try:
+        from services.embedded.settings import EmbeddedSettings
+    except ImportError as exc:
+        raise ConfigurationError("give a model's folder with --model or ADGAUGE_MODEL_DIR") from exc
+    return EmbeddedSettings().model_repository
+
+
+@contextmanager
+def _triton(model_dir: Path, settings: CliSettings) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Address of the Triton to use, started here unless one is given, and a check that it lives."""
+    if settings.triton_url is not None:
+        yield settings.triton_url, lambda: None
+        return
+    try:
+        from services.embedded.settings import EmbeddedSettings
+        from services.embedded.triton import start_triton
+        from services.embedded.workspace import Workspace
+    except ImportError as exc:
+        raise ConfigurationError(
+            "set ADGAUGE_TRITON_URL: only a checkout can start a Triton of its own"
+        ) from exc
+    embedded = EmbeddedSettings()
+    with Workspace() as workspace:
+        triton = start_triton(
+            workspace,
+            venv=embedded.triton_venv,
+            repository=model_dir.resolve().parent,
+            models=[model_dir.resolve().name],
+            port=embedded.triton_port,
+        )
+        triton.wait_until_ready()
+        yield triton.url, workspace.check
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,30 @@
+"""Progress for people: one line on a terminal that rewrites itself, and nothing anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TextIO
+
+INTERVAL_S = 0.1
+
+
+class Progress:
+    """Shows the latest text on `stream` if that is a terminal; `clock` counts seconds."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stream = stream if stream.isatty() else None
+        self._clock = clock
+        self._shown_at = float("-inf")
+
+    def show(self, text: str) -> None:
+        """Replace the line, at most every tenth of a second."""
+        if self._stream is not None and self._clock() - self._shown_at >= INTERVAL_S:
+            self._shown_at = self._clock()
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Leave an empty line for what is printed next."""
+        if self._stream is not None:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
