@@ -75,7 +75,9 @@ def translated(bootstrap: str | None = None) -> Iterator[None]:
         yield
     except LASTING as exc:
         raise ConfigurationError(f"Kafka refuses us: {exc}") from exc
-    except (kafka_errors.KafkaError, OSError, ValueError) as exc:
+    except ValueError as exc:
+        raise ConfigurationError(f"ADGAUGE_KAFKA_BOOTSTRAP: {exc}") from exc
+    except (kafka_errors.KafkaError, OSError) as exc:
         if bootstrap is None:
             raise BackendUnavailable(BACKEND, str(exc)) from exc
         raise BackendUnavailable(

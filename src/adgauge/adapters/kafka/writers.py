@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
 from adgauge.adapters.kafka.connection import KafkaConnection, ms, translated
+from adgauge.errors import ConfigurationError
 from adgauge.pipeline.score_log import score_log_record
 from adgauge.records import Envelope, Partition, Position, Rejection, Score, Tombstone
 
@@ -59,7 +61,7 @@ class KafkaWriter:
                 self._producer.send(topic, key=key, value=value, headers=list(headers))
                 for key, value, headers in messages
             ]
-            written = [future.get(timeout=self._wait_s) for future in sent]
+            written = [_acknowledged(future, topic, self._wait_s) for future in sent]
         return [Position(Partition(each.topic, each.partition), each.offset) for each in written]
 
     def close(self) -> None:
@@ -68,6 +70,15 @@ class KafkaWriter:
             self._producer.close(timeout=self._wait_s)
         except kafka_errors.KafkaError as error:
             log.warning("closing the producer: %s", error)
+
+
+def _acknowledged(future: Any, topic: str, wait_s: float) -> Any:
+    try:
+        return future.get(timeout=wait_s)
+    except kafka_errors.MessageSizeTooLargeError as exc:
+        raise ConfigurationError(
+            f"topic {topic} cannot hold a record: raise its max.message.bytes above that of the products"
+        ) from exc
 
 
 class KafkaScoreLog:

@@ -1,0 +1,225 @@
+"""What every `ScoreStore` does: the in-memory one and Redis."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import redis
+
+from adgauge.adapters.memory import MemoryScoreStore
+from adgauge.adapters.redis import (
+    TOMBSTONE_TTL_MS,
+    RedisScoreStore,
+    ScoreReader,
+    connect,
+    encode,
+    register_generation,
+    score_key,
+)
+from adgauge.errors import BackendUnavailable, ConfigurationError, ContractMismatch
+from adgauge.pipeline.ports import ScoreStore
+from adgauge.records import Flag, Order, Score, Tombstone
+
+GENERATION = 3
+DAY_S = 86400.0
+
+Held = Callable[[str], str | None]
+"""What the store holds of a product, as Redis would write it."""
+
+
+def score(event_ms: int, offset: int = 0, value: float = 3.0, product_id: str = "P1") -> Score:
+    return Score(product_id, value, Order(event_ms, offset), event_ms + 500, frozenset(), "ab" * 32)
+
+
+def tombstone(event_ms: int, offset: int = 0) -> Tombstone:
+    return Tombstone("P1", Order(event_ms, offset))
+
+
+@pytest.fixture
+def client(redis_url: str) -> redis.Redis:
+    return connect(redis_url, timeout_s=2.0)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store_and_held(request: pytest.FixtureRequest) -> tuple[ScoreStore, Held]:
+    if request.param == "memory":
+        memory = MemoryScoreStore()
+
+        def of_memory(product_id: str) -> str | None:
+            entry = memory.entries.get(product_id)
+            return None if entry is None else encode(entry)
+
+        return memory, of_memory
+    client: redis.Redis = request.getfixturevalue("client")
+
+    def of_redis(product_id: str) -> str | None:
+        line = client.get(score_key(GENERATION, product_id))
+        return line if isinstance(line, str) else None
+
+    return RedisScoreStore(client, GENERATION, DAY_S, lambda: 0.5), of_redis
+
+
+def test_a_newer_score_replaces_an_older_one(store_and_held: tuple[ScoreStore, Held]) -> None:
+    store, held = store_and_held
+    assert list(store.put([score(1), score(2)])) == [True, True]
+    assert held("P1") == encode(score(2))
+
+
+def test_an_older_score_is_not_stored(store_and_held: tuple[ScoreStore, Held]) -> None:
+    store, held = store_and_held
+    store.put([score(2)])
+    assert list(store.put([score(1)])) == [False]
+    assert held("P1") == encode(score(2))
+
+
+def test_within_one_call_the_newest_stays_whatever_the_order(store_and_held: tuple[ScoreStore, Held]) -> None:
+    store, held = store_and_held
+    assert list(store.put([score(5), score(7), score(6)])) == [True, True, False]
+    assert held("P1") == encode(score(7))
+
+
+def test_the_offset_decides_between_equal_event_times(store_and_held: tuple[ScoreStore, Held]) -> None:
+    store, held = store_and_held
+    store.put([score(1, offset=10)])
+    assert list(store.put([score(1, offset=9), score(1, offset=100)])) == [False, True]
+    assert held("P1") == encode(score(1, offset=100))
+
+
+def test_numbers_are_compared_as_numbers(store_and_held: tuple[ScoreStore, Held]) -> None:
+    store, _ = store_and_held
+    large = 2**62
+    store.put([score(9, offset=large)])
+    assert list(store.put([score(9, offset=large - 1), score(10, offset=0)])) == [False, True]
+
+
+def test_a_redelivered_score_is_stored_again(store_and_held: tuple[ScoreStore, Held]) -> None:
+    store, held = store_and_held
+    store.put([score(1, value=2.0)])
+    assert list(store.put([score(1, value=2.5)])) == [True]
+    assert held("P1") == encode(score(1, value=2.5))
+
+
+def test_a_late_older_score_does_not_bring_a_deleted_product_back(
+    store_and_held: tuple[ScoreStore, Held],
+) -> None:
+    store, held = store_and_held
+    store.put([score(1)])
+    assert list(store.put([tombstone(3), score(2)])) == [True, False]
+    assert held("P1") == encode(tombstone(3))
+
+
+def test_an_older_tombstone_does_not_delete(store_and_held: tuple[ScoreStore, Held]) -> None:
+    store, held = store_and_held
+    store.put([score(5)])
+    assert list(store.put([tombstone(4)])) == [False]
+    assert held("P1") == encode(score(5))
+
+
+def test_a_newer_score_brings_a_deleted_product_back(store_and_held: tuple[ScoreStore, Held]) -> None:
+    store, held = store_and_held
+    store.put([tombstone(1)])
+    assert list(store.put([score(2)])) == [True]
+    assert held("P1") == encode(score(2))
+
+
+def test_products_are_apart_and_results_in_order(store_and_held: tuple[ScoreStore, Held]) -> None:
+    store, held = store_and_held
+    store.put([score(5, product_id="A")])
+    assert list(store.put([score(4, product_id="A"), score(4, product_id="B")])) == [False, True]
+    assert held("B") == encode(score(4, product_id="B"))
+
+
+def test_nothing_to_store_is_fine(store_and_held: tuple[ScoreStore, Held]) -> None:
+    assert list(store_and_held[0].put([])) == []
+
+
+def test_scores_expire_about_when_they_should_and_tombstones_after_a_week(client: redis.Redis) -> None:
+    for random, share in ((0.0, 0.9), (0.5, 1.0), (1.0, 1.1)):
+        store = RedisScoreStore(client, GENERATION, DAY_S, lambda value=random: value)  # type: ignore[misc]
+        store.put([score(1)])
+        assert client.pttl(score_key(GENERATION, "P1")) == pytest.approx(share * DAY_S * 1000, rel=0.001)
+    store.put([tombstone(2)])
+    assert client.pttl(score_key(GENERATION, "P1")) == pytest.approx(TOMBSTONE_TTL_MS, rel=0.001)
+
+
+def test_a_server_that_forgot_its_scripts_learns_them_again(client: redis.Redis) -> None:
+    store = RedisScoreStore(client, GENERATION, DAY_S, lambda: 0.5)
+    store.put([score(1)])
+    client.script_flush()
+    assert list(store.put([score(2), score(1)])) == [True, False]
+
+
+def test_a_foreign_value_is_replaced(client: redis.Redis) -> None:
+    client.set(score_key(GENERATION, "P1"), "hello")
+    assert list(RedisScoreStore(client, GENERATION, DAY_S, lambda: 0.5).put([score(1)])) == [True]
+
+
+def test_a_reader_sees_the_live_generation_and_says_which(client: redis.Redis) -> None:
+    entry = replace(score(7, value=4.21), flags=frozenset({Flag.NO_IMAGE}))
+    RedisScoreStore(client, GENERATION, DAY_S, lambda: 0.5).put([entry])
+    register_generation(client, GENERATION, {"digest": "d", "model": "m/1"})
+    reading = ScoreReader(client, lambda: 0.0).get(["P1", "P2"])
+    stored = reading.scores["P1"]
+
+    assert reading.generation == GENERATION
+    assert reading.scores["P2"] is None
+    assert stored is not None
+    assert (stored.value, stored.order, stored.flags) == (4.21, Order(7, 0), frozenset({Flag.NO_IMAGE}))
+    assert entry.digest.startswith(stored.digest)
+
+
+def test_a_deleted_product_reads_as_none_and_says_that_it_is_deleted(client: redis.Redis) -> None:
+    RedisScoreStore(client, GENERATION, DAY_S, lambda: 0.5).put([tombstone(7)])
+    reading = ScoreReader(client, lambda: 0.0).get(["P1"], generation=GENERATION)
+
+    assert reading.scores == {"P1": None}
+    assert reading.entries == {"P1": tombstone(7)}
+
+
+def test_without_a_live_generation_nothing_is_known(client: redis.Redis) -> None:
+    reading = ScoreReader(client, lambda: 0.0).get(["P1"])
+    assert (reading.generation, reading.scores) == (None, {"P1": None})
+
+
+def test_a_reader_follows_a_promotion_within_a_second(client: redis.Redis) -> None:
+    now = 0.0
+    client.set("ag:live", 1)
+    reader = ScoreReader(client, lambda: now)
+    assert reader.get(["P1"]).generation == 1
+    client.set("ag:live", 2)
+    assert reader.get(["P1"]).generation == 1
+    now = 1.1
+    assert reader.get(["P1"]).generation == 2
+
+
+def test_a_value_nobody_understands_reads_as_none(client: redis.Redis) -> None:
+    client.set(score_key(GENERATION, "P1"), "hello")
+    assert ScoreReader(client, lambda: 0.0).get(["P1"], GENERATION).scores == {"P1": None}
+
+
+def test_a_generation_belongs_to_one_contract(client: redis.Redis) -> None:
+    register_generation(client, 1, {"digest": "one", "model": "m/1"})
+    register_generation(client, 1, {"digest": "one", "model": "m/1"})
+    with pytest.raises(ContractMismatch, match=r"one.*two.*ADGAUGE_GENERATION"):
+        register_generation(client, 1, {"digest": "two", "model": "m/2"})
+
+
+def test_only_the_first_generation_becomes_live_by_itself(client: redis.Redis) -> None:
+    register_generation(client, 1, {"digest": "one", "model": "m/1"})
+    register_generation(client, 2, {"digest": "two", "model": "m/2"})
+    assert client.get("ag:live") == "1"
+
+
+def test_a_wrong_address_is_one_line_that_says_where() -> None:
+    with pytest.raises(BackendUnavailable, match=r"redis: no answer at 127\.0\.0\.1:1.*ADGAUGE_REDIS_URL"):
+        connect("redis://user:secret@127.0.0.1:1/0", timeout_s=1.0)
+
+
+def test_a_url_that_is_none_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="ADGAUGE_REDIS_URL"):
+        connect("127.0.0.1:6379", timeout_s=1.0)
+
+
+def test_a_wrong_password_is_a_configuration_error(redis_url: str) -> None:
+    with pytest.raises(ConfigurationError, match="refuses us"):
+        connect(redis_url.replace("://", "://nobody:wrong@"), timeout_s=1.0)

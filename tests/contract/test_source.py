@@ -1,0 +1,268 @@
+"""What every `Source` does: the in-memory one and Apache Kafka."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pytest
+
+from adgauge.adapters.kafka import KafkaSource, KafkaWriter, plain_connection
+from adgauge.adapters.memory import MemoryLog, MemorySource
+from adgauge.pipeline.ports import Source
+from adgauge.records import EVENT_HEADER, Envelope, Flag, Partition
+from tests.conftest import MakeTopic
+
+Raw = Envelope[bytes | None]
+Record = tuple[bytes | None, bytes | None]
+NOW_MS = 1_900_000_000_000
+DEADLINE_S = 30.0
+
+
+@dataclass
+class Recording:
+    """A listener that remembers, and hands over `committable` when partitions are revoked."""
+
+    partitions: list[Partition] = field(default_factory=list)
+    gone: list[Partition] = field(default_factory=list)
+    committable: dict[Partition, int] = field(default_factory=dict)
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        self.partitions += partitions
+
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        self.gone += partitions
+        return {each: self.committable[each] for each in partitions if each in self.committable}
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        self.gone += partitions
+
+
+class Log(Protocol):
+    """A topic under test: what is published, and consumers of one group."""
+
+    partition: Partition
+
+    def publish(self, records: Sequence[Record]) -> None: ...
+
+    def open(self) -> Source: ...
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self._log = MemoryLog("products", 1)
+        self.partition = Partition("products", 0)
+
+    def publish(self, records: Sequence[Record]) -> None:
+        for key, value in records:
+            self._log.publish(key, value)
+
+    def open(self) -> Source:
+        return MemorySource(self._log, lambda _: None, max_records=100)
+
+
+class OnKafka:
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._connection = plain_connection(bootstrap)
+        self._topic = topic
+        self.partition = Partition(topic, 0)
+
+    def publish(self, records: Sequence[Record]) -> None:
+        writer = KafkaWriter(self._connection)
+        writer.write(self._topic, [(key, value, ()) for key, value in records])
+        writer.close()
+
+    def open(self) -> Source:
+        return kafka_source(self._connection.bootstrap, self._topic)
+
+
+def kafka_source(
+    bootstrap: str, topic: str, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+) -> KafkaSource:
+    return KafkaSource(
+        plain_connection(bootstrap),
+        topic,
+        group=topic,
+        instance_id=None,
+        session_timeout_s=6.0,
+        max_records=100,
+        clock_ms=clock_ms,
+    )
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.tool("kafka"))])
+def log(request: pytest.FixtureRequest) -> Log:
+    if request.param == "memory":
+        return InMemory()
+    make_topic: MakeTopic = request.getfixturevalue("make_topic")
+    return OnKafka(request.getfixturevalue("kafka_bootstrap"), make_topic("products"))
+
+
+def poll_until(source: Source, enough: Callable[[list[Raw]], bool]) -> list[Raw]:
+    records: list[Raw] = []
+    deadline = time.monotonic() + DEADLINE_S
+    while not enough(records):
+        assert time.monotonic() < deadline, f"only {len(records)} records came"
+        records += source.poll(0.1)
+    return records
+
+
+def poll_for(source: Source, seconds: float) -> list[Raw]:
+    records: list[Raw] = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        records += source.poll(0.05)
+    return records
+
+
+def test_records_come_in_order_with_their_bytes_and_positions(log: Log) -> None:
+    log.publish([(b"a", b"1"), (None, b"\xff\x00"), (b"b", None)])
+    source = log.open()
+    source.subscribe(Recording())
+    records = poll_until(source, lambda found: len(found) == 3)
+    source.close()
+
+    assert [(each.key, each.value) for each in records] == [(b"a", b"1"), (None, b"\xff\x00"), (b"b", None)]
+    assert [each.value for each in records] == [each.payload for each in records]
+    assert [each.position.offset for each in records] == [0, 1, 2]
+    assert {log.partition} == {each.position.partition for each in records}
+
+
+def test_the_listener_learns_of_the_assignment_and_of_its_end(log: Log) -> None:
+    listener = Recording()
+    source = log.open()
+    source.subscribe(listener)
+    log.publish([(b"a", b"1")])
+    poll_until(source, lambda found: len(found) == 1)
+
+    assert [log.partition] == listener.partitions
+    source.close()
+    assert [log.partition] == listener.gone
+
+
+def test_a_new_consumer_goes_on_after_the_commit(log: Log) -> None:
+    log.publish([(b"a", b"1"), (b"b", b"2"), (b"c", b"3")])
+    first = log.open()
+    first.subscribe(Recording())
+    poll_until(first, lambda found: len(found) == 3)
+    first.commit({log.partition: 2})
+    first.close()
+    second = log.open()
+    second.subscribe(Recording())
+    records = poll_until(second, lambda found: len(found) == 1)
+    second.close()
+
+    assert [each.position.offset for each in records] == [2]
+
+
+def test_without_a_commit_everything_comes_again(log: Log) -> None:
+    log.publish([(b"a", b"1"), (b"b", b"2")])
+    for _ in range(2):
+        source = log.open()
+        source.subscribe(Recording())
+        assert len(poll_until(source, lambda found: len(found) == 2)) == 2
+        source.close()
+
+
+def test_what_the_listener_hands_over_on_revocation_is_committed(log: Log) -> None:
+    log.publish([(b"a", b"1"), (b"b", b"2")])
+    first = log.open()
+    first.subscribe(Recording(committable={log.partition: 1}))
+    poll_until(first, lambda found: len(found) == 2)
+    first.close()
+    second = log.open()
+    second.subscribe(Recording())
+    records = poll_until(second, lambda found: len(found) == 1)
+    second.close()
+
+    assert [each.position.offset for each in records] == [1]
+
+
+def test_a_paused_source_delivers_nothing_until_it_is_resumed(log: Log) -> None:
+    source = log.open()
+    source.subscribe(Recording())
+    log.publish([(b"a", b"1")])
+    poll_until(source, lambda found: len(found) == 1)
+    source.pause()
+    log.publish([(b"b", b"2")])
+    assert poll_for(source, 0.5) == []
+    source.resume()
+
+    assert len(poll_until(source, lambda found: len(found) == 1)) == 1
+    source.close()
+
+
+def test_lag_is_what_was_not_delivered(log: Log) -> None:
+    log.publish([(b"a", b"1"), (b"b", b"2")])
+    source = log.open()
+    source.subscribe(Recording())
+    poll_until(source, lambda found: len(found) == 2)
+
+    assert {log.partition: 0} == dict(source.lag())
+    source.close()
+
+
+def test_closing_twice_is_harmless(log: Log) -> None:
+    source = log.open()
+    source.subscribe(Recording())
+    source.poll(0.1)
+    source.close()
+    source.close()
+
+
+@pytest.mark.tool("kafka")
+def test_a_partition_assigned_while_paused_is_paused(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
+    log = OnKafka(kafka_bootstrap, make_topic("products"))
+    log.publish([(b"a", b"1")])
+    source, listener = log.open(), Recording()
+    source.subscribe(listener)
+    source.pause()
+    poll_until(source, lambda _: bool(listener.partitions))
+    assert poll_for(source, 0.5) == []
+    source.resume()
+    assert len(poll_until(source, lambda found: len(found) == 1)) == 1
+    source.close()
+
+
+@pytest.mark.tool("kafka")
+def test_a_second_consumer_takes_over_part_of_the_partitions_without_a_gap(
+    kafka_bootstrap: str, make_topic: MakeTopic
+) -> None:
+    topic = make_topic("products", partitions=2)
+    first, second = kafka_source(kafka_bootstrap, topic), kafka_source(kafka_bootstrap, topic)
+    ours, theirs = Recording(), Recording()
+    first.subscribe(ours)
+    poll_until(first, lambda _: len(ours.partitions) == 2)
+    second.subscribe(theirs)
+    deadline = time.monotonic() + DEADLINE_S
+    while not theirs.partitions:
+        assert time.monotonic() < deadline
+        first.poll(0.05)
+        second.poll(0.05)
+    first.close()
+    second.close()
+
+    assert len(ours.partitions) == 2
+    assert theirs.partitions == ours.gone[:1]
+
+
+@pytest.mark.tool("kafka")
+def test_the_event_header_decides_the_order_and_a_clock_ahead_is_clamped(
+    kafka_bootstrap: str, make_topic: MakeTopic
+) -> None:
+    topic = make_topic("products")
+    now_ms = time.time_ns() // 1_000_000
+    past, future = str(now_ms - 10_000_000).encode(), b"4070908800000"
+    writer = KafkaWriter(plain_connection(kafka_bootstrap))
+    writer.write(topic, [(b"a", b"1", ((EVENT_HEADER, past),)), (b"b", b"2", ((EVENT_HEADER, future),))])
+    writer.close()
+    source = kafka_source(kafka_bootstrap, topic)
+    source.subscribe(Recording())
+    old, ahead = poll_until(source, lambda found: len(found) == 2)
+    source.close()
+
+    assert int(past) == old.order.event_ms
+    assert frozenset() == old.flags
+    assert abs(ahead.order.event_ms - now_ms) < 60_000
+    assert frozenset({Flag.EVENT_CLAMPED}) == ahead.flags
+    assert ((EVENT_HEADER, past),) == old.headers

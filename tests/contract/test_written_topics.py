@@ -1,0 +1,210 @@
+"""What every `ScoreLog` and every `DeadLetters` does: the in-memory ones and Apache Kafka."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from adgauge.adapters.kafka import (
+    KafkaDeadLetters,
+    KafkaPublisher,
+    KafkaScoreLog,
+    KafkaWriter,
+    plain_connection,
+    require_topics,
+)
+from adgauge.adapters.memory import MemoryDeadLetters, MemoryScoreLog
+from adgauge.errors import BackendUnavailable, ConfigurationError, RejectReason
+from adgauge.pipeline.ports import DeadLetters, ScoreLog
+from adgauge.pipeline.score_log import ScoreLogRecord, score_log_record
+from adgauge.records import Envelope, Flag, Order, Partition, Position, Rejection, Score, Tombstone
+from tests.conftest import MakeTopic
+
+SCORE = Score("P1", 4.25, Order(1000, 7), 2000, frozenset({Flag.NO_IMAGE, Flag.TEXT_CUT}), "ab" * 32)
+DELETION = Tombstone("P2", Order(3000, 8))
+REJECTION = Rejection(RejectReason.NOT_JSON, "parse", "line 1: no JSON")
+
+Written = Callable[[], list[ScoreLogRecord]]
+Letters = Callable[[], list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]]
+
+
+def envelope(key: bytes | None, value: bytes | None, *headers: tuple[str, bytes]) -> Envelope[bytes | None]:
+    position = Position(Partition("products", 2), 41)
+    return Envelope(value, position, Order(1234, 41), key, value, headers, frozenset())
+
+
+def read(bootstrap: str, topic: str) -> list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]:
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap)
+    partition = TopicPartition(topic, 0)
+    consumer.assign([partition])
+    consumer.seek_to_beginning(partition)
+    found = []
+    while consumer.position(partition) < consumer.end_offsets([partition])[partition]:
+        for records in consumer.poll(timeout_ms=200).values():
+            found += [(each.key, each.value, list(each.headers)) for each in records]
+    consumer.close(autocommit=False)
+    return found
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.tool("kafka"))])
+def score_log(request: pytest.FixtureRequest) -> Iterator[tuple[ScoreLog, Written]]:
+    if request.param == "memory":
+        memory = MemoryScoreLog()
+        yield (
+            memory,
+            lambda: [
+                score_log_record(each, generation=3, model="m/1", contract="cd" * 32)
+                for each in memory.entries
+            ],
+        )
+        return
+    bootstrap: str = request.getfixturevalue("kafka_bootstrap")
+    topic: str = request.getfixturevalue("make_topic")("scores")
+    writer = KafkaWriter(plain_connection(bootstrap))
+    log = KafkaScoreLog(writer, topic, generation=3, model="m/1", contract="cd" * 32)
+
+    def written() -> list[ScoreLogRecord]:
+        found = []
+        for key, value, _ in read(bootstrap, topic):
+            record = ScoreLogRecord.model_validate_json(value or b"")
+            assert key == record.id.encode()
+            found.append(record)
+        return found
+
+    yield log, written
+    writer.close()
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.tool("kafka"))])
+def dead_letters(request: pytest.FixtureRequest) -> Iterator[tuple[DeadLetters, Letters]]:
+    if request.param == "memory":
+        memory = MemoryDeadLetters()
+        yield memory, lambda: [(each.key, each.value, list(each.headers)) for each, _ in memory.letters]
+        return
+    bootstrap: str = request.getfixturevalue("kafka_bootstrap")
+    topic: str = request.getfixturevalue("make_topic")("dlq")
+    writer = KafkaWriter(plain_connection(bootstrap))
+    yield KafkaDeadLetters(writer, topic, "1.2.3"), lambda: read(bootstrap, topic)
+    writer.close()
+
+
+def test_scores_and_deletions_are_in_the_log_in_order(score_log: tuple[ScoreLog, Written]) -> None:
+    log, written = score_log
+    log.append([SCORE])
+    log.append([DELETION])
+    first, second = written()
+
+    assert (first.id, first.outcome, first.score, first.digest) == ("P1", "scored", 4.25, "ab" * 32)
+    assert (first.event_ms, first.offset, first.scored_at_ms) == (1000, 7, 2000)
+    assert first.flags == (Flag.NO_IMAGE, Flag.TEXT_CUT)
+    assert (first.generation, first.model, first.contract) == (3, "m/1", "cd" * 32)
+    assert (second.id, second.outcome, second.score, second.event_ms) == ("P2", "deleted", None, 3000)
+
+
+def test_dead_letters_keep_key_value_and_headers_as_they_came(
+    dead_letters: tuple[DeadLetters, Letters],
+) -> None:
+    letters, found = dead_letters
+    rejected = [
+        envelope(b"\xff\xfe", b"\x00 not json", ("trace", b"\x01\x02"), ("trace", b"")),
+        envelope(None, b""),
+        envelope(b"", b"x" * 2_000),
+    ]
+    letters.put([(each, REJECTION) for each in rejected])
+    as_they_came = [(each.key, each.value, list(each.headers)) for each in rejected]
+
+    assert as_they_came == [
+        (key, value, [each for each in headers if not each[0].startswith("adgauge-")])
+        for key, value, headers in found()
+    ]
+
+
+@pytest.mark.tool("kafka")
+def test_a_dead_letter_says_why_and_where_it_came_from(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
+    topic = make_topic("dlq")
+    writer = KafkaWriter(plain_connection(kafka_bootstrap))
+    KafkaDeadLetters(writer, topic, "1.2.3").put([(envelope(b"k", b"{"), REJECTION)])
+    writer.close()
+    (_, _, headers), *_ = read(kafka_bootstrap, topic)
+
+    assert dict(headers) == {
+        "adgauge-reason": b"not_json",
+        "adgauge-stage": b"parse",
+        "adgauge-detail": b"line 1: no JSON",
+        "adgauge-origin": b"products/2/41",
+        "adgauge-origin-event-ms": b"1234",
+        "adgauge-version": b"1.2.3",
+    }
+
+
+@pytest.mark.tool("kafka")
+def test_a_score_log_line_is_readable_json(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
+    topic = make_topic("scores")
+    writer = KafkaWriter(plain_connection(kafka_bootstrap))
+    KafkaScoreLog(writer, topic, generation=3, model="m/1", contract="cd").append([SCORE])
+    writer.close()
+    ((_, value, _),) = read(kafka_bootstrap, topic)
+
+    assert json.loads(value or b"") == {
+        "id": "P1",
+        "outcome": "scored",
+        "generation": 3,
+        "model": "m/1",
+        "contract": "cd",
+        "event_ms": 1000,
+        "offset": 7,
+        "score": 4.25,
+        "scored_at_ms": 2000,
+        "flags": ["no_image", "text_cut"],
+        "digest": "ab" * 32,
+    }
+
+
+@pytest.mark.tool("kafka")
+def test_a_large_dead_letter_fits_a_topic_that_allows_it(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
+    topic = make_topic("dlq", configs={"max.message.bytes": str(12 * 2**20)})
+    writer = KafkaWriter(plain_connection(kafka_bootstrap))
+    value = bytes(range(256)) * 40 * 1024
+    KafkaDeadLetters(writer, topic, "1").put([(envelope(b"k", value), REJECTION)])
+    writer.close()
+
+    assert read(kafka_bootstrap, topic)[0][1] == value
+
+
+@pytest.mark.tool("kafka")
+def test_a_record_the_topic_cannot_hold_is_a_configuration_error(
+    kafka_bootstrap: str, make_topic: MakeTopic
+) -> None:
+    topic = make_topic("dlq", configs={"max.message.bytes": "1000", "compression.type": "uncompressed"})
+    writer = KafkaWriter(plain_connection(kafka_bootstrap))
+    value = bytes(range(256)) * 40
+    with pytest.raises(ConfigurationError, match=r"max\.message\.bytes"):
+        KafkaDeadLetters(writer, topic, "1").put([(envelope(b"k", value), REJECTION)])
+    writer.close()
+
+
+@pytest.mark.tool("kafka")
+def test_a_publisher_says_where_each_record_stands(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
+    topic = make_topic("products")
+    writer = KafkaWriter(plain_connection(kafka_bootstrap))
+    positions = KafkaPublisher(writer, topic).publish([(b"P1", b"{}"), (b"P1", None)])
+    writer.close()
+
+    assert [each.offset for each in positions] == [0, 1]
+    assert {each.partition for each in positions} == {Partition(topic, 0)}
+
+
+@pytest.mark.tool("kafka")
+def test_writing_to_a_missing_topic_is_unavailable_within_its_time(kafka_bootstrap: str) -> None:
+    writer = KafkaWriter(plain_connection(kafka_bootstrap, timeout_s=1.0))
+    with pytest.raises(BackendUnavailable):
+        writer.write("adgauge-test-nowhere", [(b"k", b"v", ())])
+    writer.close()
+
+
+@pytest.mark.tool("kafka")
+def test_a_missing_topic_is_named(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
+    there = make_topic("products")
+    with pytest.raises(ConfigurationError, match=r"no topic adgauge-test-nowhere: create it"):
+        require_topics(plain_connection(kafka_bootstrap), [there, "adgauge-test-nowhere"])
