@@ -6,7 +6,6 @@ from pathlib import Path
 
 from adgauge.errors import AdgaugeError
 from services.embedded.demo import run_demo
-from services.embedded.processes import ServerFailed
 from services.embedded.settings import ROOT
 from services.embedded.up import run_up
 
@@ -23,7 +22,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         return run_demo(arguments.catalog) if arguments.action == "demo" else run_up(Path.cwd())
-    except (AdgaugeError, ServerFailed) as error:
+    except AdgaugeError as error:
         print(f"adgauge: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
