@@ -42,7 +42,7 @@ def target_of(url: str, schemes: Collection[str], ports: Collection[int]) -> Tar
         raise ImageError(ImageReason.SCHEME_NOT_ALLOWED, f"{parts.scheme or 'no scheme'} is not allowed")
     if parts.username is not None or parts.password is not None:
         raise ImageError(ImageReason.BAD_REFERENCE, "credentials in the URL")
-    port = port or _PORTS[parts.scheme]
+    port = _PORTS[parts.scheme] if port is None else port
     if port not in ports:
         raise ImageError(ImageReason.FORBIDDEN_ADDRESS, f"port {port} is not allowed")
     path = parts.path or "/"
