@@ -109,6 +109,7 @@ def test_dead_letters_keep_key_value_and_headers_as_they_came(
     rejected = [
         envelope(b"\xff\xfe", b"\x00 not json", ("trace", b"\x01\x02"), ("trace", b"")),
         envelope(None, b""),
+        envelope(None, None),
         envelope(b"", b"x" * 2_000),
     ]
     letters.put([(each, REJECTION) for each in rejected])

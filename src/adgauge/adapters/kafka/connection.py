@@ -75,11 +75,11 @@ def translated(bootstrap: str | None = None) -> Iterator[None]:
         yield
     except LASTING as exc:
         raise ConfigurationError(f"Kafka refuses us: {exc}") from exc
-    except ValueError as exc:
-        raise ConfigurationError(f"ADGAUGE_KAFKA_BOOTSTRAP: {exc}") from exc
-    except (kafka_errors.KafkaError, OSError) as exc:
+    except (kafka_errors.KafkaError, OSError, ValueError) as exc:
         if bootstrap is None:
             raise BackendUnavailable(BACKEND, str(exc)) from exc
+        if isinstance(exc, ValueError):
+            raise ConfigurationError(f"ADGAUGE_KAFKA_BOOTSTRAP: {exc}") from exc
         raise BackendUnavailable(
             BACKEND, f"no answer at {bootstrap}: {exc}; is ADGAUGE_KAFKA_BOOTSTRAP right and the broker up?"
         ) from exc

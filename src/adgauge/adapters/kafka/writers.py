@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from kafka import KafkaProducer
+from kafka import KafkaProducer, Serializer
 from kafka import errors as kafka_errors
 
 from adgauge.adapters.kafka.connection import KafkaConnection, ms, translated
@@ -34,6 +34,13 @@ MAX_REQUEST_BYTES = 2**30
 """No limit of ours: how large a record may be is the topic's `max.message.bytes`."""
 
 
+class _Wrapped(Serializer):  # type: ignore[misc]  # kafka-python is untyped
+    """kafka-python refuses a record without key and value. Kafka has them, and they become dead letters."""
+
+    def serialize(self, topic: str, headers: Headers, data: tuple[bytes | None]) -> bytes | None:
+        return data[0]
+
+
 class KafkaWriter:
     """Writes records and waits until all in-sync replicas have them. Thread-safe."""
 
@@ -51,6 +58,7 @@ class KafkaWriter:
                     "max_block_ms": ms(connection.timeout_s / 2),
                     "max_request_size": MAX_REQUEST_BYTES,
                     "linger_ms": 2,
+                    "value_serializer": _Wrapped(),
                 }
             )
 
@@ -58,7 +66,7 @@ class KafkaWriter:
         """Where each record stands now; raises BackendUnavailable when one was not acknowledged."""
         with translated():
             sent = [
-                self._producer.send(topic, key=key, value=value, headers=list(headers))
+                self._producer.send(topic, key=key, value=(value,), headers=list(headers))
                 for key, value, headers in messages
             ]
             written = [_acknowledged(future, topic, self._wait_s) for future in sent]
