@@ -94,6 +94,7 @@ class HttpSource:
         try:
             with _Cutoff(self._connect(target, addresses, deadline), self._left(deadline)) as cutoff:
                 if target.scheme == "https":
+                    cutoff.sock.settimeout(self._left(deadline))  # bounds the handshake as a whole
                     cutoff.sock = self._tls.wrap_socket(cutoff.sock, server_hostname=target.host)
                 answer = self._exchange(target, cutoff.sock)
         except (OSError, HTTPException) as exc:
@@ -142,11 +143,11 @@ class HttpSource:
             "User-Agent": self._policy.user_agent,
         }
         connection.request("GET", target.path, headers=headers)
-        response = connection.getresponse()
-        if response.status in _REDIRECTS and (location := response.getheader("Location")):
-            return location
-        _check_head(response, self._max_bytes)
-        return _body(response, self._max_bytes)
+        with connection.getresponse() as response:
+            if response.status in _REDIRECTS and (location := response.getheader("Location")):
+                return location
+            _check_head(response, self._max_bytes)
+            return _body(response, self._max_bytes)
 
 
 class _Cutoff:
