@@ -11,28 +11,36 @@ from collections.abc import Sequence
 from adgauge.cli.parser import build_parser
 from adgauge.errors import AdgaugeError
 
+FAILED = 1
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; errors are one line on standard error."""
+    """Run one command and return its exit code; wrong use raises SystemExit(2), as argparse does."""
     _print_any_text()
     _log_to_standard_error()
     try:
-        parsed = build_parser().parse_args(arguments)
-        code: int = parsed.run(parsed)
-        sys.stdout.flush()
-        return code
-    except AdgaugeError as error:
-        print(f"adgauge: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough (`| head`); nothing may be written to the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        parsed = build_parser().parse_args(arguments)
+        code: int = parsed.run(parsed)
+    except AdgaugeError as error:
+        print(f"adgauge: {' '.join(str(error).split())}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
 
 
 def _print_any_text() -> None:

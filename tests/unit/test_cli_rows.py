@@ -1,0 +1,89 @@
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from adgauge.cli.rows import Row, json_writer, row_file, text_writer
+from adgauge.errors import ConfigurationError
+
+ROWS = [
+    Row(1, "B1", 4.1234567, (), None, "d1"),
+    Row(3, "商品,", 1.0, ("no_image", "text_cut"), "timeout", "d2"),
+]
+
+
+def test_json_lines_hold_every_field(tmp_path: Path) -> None:
+    with row_file(tmp_path / "o.jsonl") as write:
+        write(ROWS[:1])
+        write(ROWS[1:])
+
+    lines = (tmp_path / "o.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [json.loads(json.dumps(asdict(row))) for row in ROWS]
+    stream = io.StringIO()
+    json_writer(stream)(ROWS)
+    assert stream.getvalue().splitlines() == lines
+
+
+def test_csv_has_a_header_and_joins_flags(tmp_path: Path) -> None:
+    with row_file(tmp_path / "o.csv") as write:
+        write(ROWS)
+
+    with (tmp_path / "o.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["line", "parent_asin", "score", "flags", "image_reason", "digest"],
+            ["1", "B1", "4.1234567", "", "", "d1"],
+            ["3", "商品,", "1.0", "no_image|text_cut", "timeout", "d2"],
+        ]
+
+
+def test_parquet_keeps_types(tmp_path: Path) -> None:
+    with row_file(tmp_path / "o.parquet") as write:
+        write(ROWS[:1])
+        write(ROWS[1:])
+
+    table = pyarrow.parquet.read_table(tmp_path / "o.parquet").to_pylist()
+    assert table == [asdict(row) | {"flags": list(row.flags)} for row in ROWS]
+
+
+@pytest.mark.parametrize("name", ["o.jsonl", "o.csv", "o.parquet"])
+def test_a_file_without_rows_is_still_a_file_of_its_kind(tmp_path: Path, name: str) -> None:
+    with row_file(tmp_path / name):
+        pass
+
+    assert (tmp_path / name).exists()
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("name", ["o.jsonl", "o.csv", "o.parquet"])
+def test_a_run_that_fails_leaves_what_was_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("before")
+
+    def interrupted() -> None:
+        with row_file(tmp_path / name) as write:
+            write(ROWS)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [("o.xlsx", r"must end in \.jsonl, \.csv, \.parquet"), ("missing/o.csv", "No such file or directory")],
+)
+def test_a_path_that_cannot_be_written_is_one_line(tmp_path: Path, path: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem), row_file(tmp_path / path):
+        pass
+
+
+def test_text_shows_score_id_and_what_is_unusual() -> None:
+    stream = io.StringIO()
+    text_writer(stream)(ROWS)
+
+    assert stream.getvalue() == "4.1235  B1\n1.0000  商品,  no_image text_cut timeout\n"
