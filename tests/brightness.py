@@ -21,6 +21,8 @@ from adgauge.contract import CONTRACT_FILE, DIGEST_PARAMETER, GOLDEN_FILE, Model
 
 SOURCE = Path(__file__).parent / "models/brightness"
 SIDE = 224
+POISON = "poison"
+"""A title with this word breaks the model."""
 
 
 def grey_score(level: int) -> float:
@@ -96,7 +98,7 @@ def export_brightness(repository: Path) -> Path:
     """Write the model below `repository` and return its folder, as an exporter would."""
     folder = repository / "brightness"
     shutil.copytree(SOURCE, folder)
-    vocabulary = {"[PAD]": 0, "[UNK]": 1, "a": 2, "thing": 3}
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "a": 2, "thing": 3, POISON: 666}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - not that kind of token
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
