@@ -31,17 +31,14 @@ class EfficientNetLiteConfig:
     features: int
 
 
-def same_padding(kernel: int, stride: int) -> nn.ZeroPad2d:
-    """TensorFlow's SAME for even input sizes: what stride 2 leaves over goes to the bottom and the right."""
-    total = kernel - stride
-    return nn.ZeroPad2d((total // 2, total - total // 2) * 2)
-
-
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Convolution and batch norm, [B, inputs, H, W] → [B, outputs, H / stride, W / stride]."""
+    ends = (kernel - stride) // 2, (kernel - stride + 1) // 2
+    padding = nn.ZeroPad2d((*ends, *ends)) if stride > 1 else nn.Identity()
+    own = 0 if stride > 1 else kernel // 2
     return nn.Sequential(
-        same_padding(kernel, stride),
-        nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False),
+        padding,
+        nn.Conv2d(inputs, outputs, kernel, stride, own, groups=groups, bias=False),
         nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
     )
 

@@ -1,0 +1,124 @@
+"""A model as an ONNX graph whose weights lie in a file beside it.
+
+The graph names its weights as the model does and holds none of them, so it is small enough for git and the
+same on every machine; the data file can be put together from packages without torch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from adgauge.contract import ModelContract
+
+OPSET = 18
+GRAPH_FILE = "model.onnx"
+DATA_FILE = "model.onnx.data"
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a weight lies in the data file, in bytes."""
+
+    name: str
+    offset: int
+    length: int
+
+
+def export_graph(model: nn.Module, contract: ModelContract) -> onnx.ModelProto:
+    """The model's forward pass with any number of rows and tokens; a few seconds of work.
+
+    Nothing is folded or fused: the runtime does that when it loads the graph, and every weight stays what the
+    checkpoint calls it.
+    """
+    batch = torch.export.Dim("batch")
+    tokens = torch.export.Dim("tokens", max=contract.spec.text.token_limit)
+    shapes = [{0: batch} | ({1: tokens} if -1 in tensor.shape else {}) for tensor in contract.inputs]
+    with warnings.catch_warnings():
+        # Inputs share dynamic dimensions, which is what we want; the other warning is about torch itself.
+        warnings.filterwarnings("ignore", "# The axis name", UserWarning)
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+        program = torch.onnx.export(
+            model.eval(),
+            example_inputs(contract),
+            dynamo=True,
+            opset_version=OPSET,
+            optimize=False,
+            verbose=False,
+            input_names=[tensor.name for tensor in contract.inputs],
+            output_names=[tensor.name for tensor in contract.outputs],
+            dynamic_shapes=tuple(shapes),
+        )
+    if program is None:  # only without dynamo
+        raise AssertionError
+    return _without_traces(program.model_proto)
+
+
+def example_inputs(contract: ModelContract, rows: int = 2, tokens: int = 16) -> tuple[Tensor, ...]:
+    """Ones of the contract's shapes and dtypes."""
+    return tuple(
+        torch.ones(rows, *(tokens if side == -1 else side for side in t.shape), dtype=getattr(torch, t.dtype))
+        for t in contract.inputs
+    )
+
+
+def _without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop what the exporter notes about source lines: it names paths of the machine it ran on."""
+    for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del graph.graph.value_info[:]  # shapes in between; runtimes infer them
+    for value in (*graph.graph.input, *graph.graph.output):
+        del value.metadata_props[:]
+    return graph
+
+
+def externalize(graph: onnx.ModelProto, names: Sequence[str]) -> tuple[list[StoredTensor], list[bytes]]:
+    """Move the named weights out of the graph, in place; returns where they belong and their bytes."""
+    initializers = {tensor.name: tensor for tensor in graph.graph.initializer}
+    stored: list[StoredTensor] = []
+    contents: list[bytes] = []
+    offset = 0
+    for name in names:
+        if name not in initializers:
+            continue  # not needed to run: counters of batch norm, an unused pooler
+        tensor = initializers[name]
+        content = onnx.numpy_helper.to_array(tensor).tobytes()
+        stored.append(StoredTensor(name, offset, len(content)))
+        contents.append(content)
+        _point_outside(tensor, stored[-1])
+        offset += -(-len(content) // ALIGNMENT) * ALIGNMENT
+    return stored, contents
+
+
+def _point_outside(tensor: onnx.TensorProto, place: StoredTensor) -> None:
+    for field in ("raw_data", "float_data", "int64_data"):
+        tensor.ClearField(field)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entries = {"location": DATA_FILE, "offset": str(place.offset), "length": str(place.length)}
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+
+
+def export_model(model: nn.Module, contract: ModelContract, folder: Path) -> list[StoredTensor]:
+    """Write GRAPH_FILE and DATA_FILE into `folder`; returns where each weight lies."""
+    graph = export_graph(model, contract)
+    stored, contents = externalize(graph, list(model.state_dict()))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / GRAPH_FILE).write_bytes(graph.SerializeToString(deterministic=True))
+    with (folder / DATA_FILE).open("wb") as file:
+        for place, content in zip(stored, contents, strict=True):
+            file.write(bytes(place.offset - file.tell()) + content)
+    return stored
+
+
+def inputs_by_name(contract: ModelContract, arrays: Sequence[Tensor]) -> Mapping[str, Tensor]:
+    """Tensors in `forward`'s order under the names of the contract."""
+    return {tensor.name: array for tensor, array in zip(contract.inputs, arrays, strict=True)}

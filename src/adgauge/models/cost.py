@@ -1,0 +1,27 @@
+"""P and F of the metric CES, counted on the model itself."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from adgauge.contract import CanonicalSpec, Cost
+from adgauge.models.registry import Model
+
+COUNTER = "parameters without buffers; torch.utils.flop_counter, 2·MAC, eager attention, batch 1, token limit"
+
+
+def dummy_inputs(spec: CanonicalSpec, rows: int, tokens: int) -> tuple[torch.Tensor, ...]:
+    """Inputs of the right shapes for `forward`, in its order; their values mean nothing."""
+    pixels = torch.zeros(rows, 3, spec.image.height, spec.image.width, dtype=torch.uint8)
+    ids = torch.ones(rows, tokens, dtype=torch.int64)
+    return pixels, torch.ones(rows, 1), ids, ids.clone()
+
+
+def count_cost(model: Model, spec: CanonicalSpec) -> Cost:
+    """Parameters, and FLOPs of one forward pass of one product at the token limit."""
+    model.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(*dummy_inputs(spec, 1, spec.text.token_limit))
+    params = sum(parameter.numel() for parameter in model.parameters())
+    return Cost(params=params, flops=counter.get_total_flops(), counter=COUNTER)
