@@ -24,17 +24,21 @@ POLL_RECORDS = 64
 IDLE_S = 0.01
 
 
-def key_and_value(line: bytes) -> tuple[bytes | None, bytes | None]:
+NO_PRODUCT = b""
+"""The key of a line that names no product: a compacted topic takes no record without a key."""
+
+
+def key_and_value(line: bytes) -> tuple[bytes, bytes | None]:
     """How a line stands in the log: key = its `parent_asin`, value = the line as it is.
 
     A line with `"_deleted": true` is a tombstone, value None. A line that is no JSON object, or names no
-    valid product, has no key: the pipeline says what is wrong with it.
+    valid product, has the key NO_PRODUCT: the pipeline says what is wrong with it.
     """
     try:
         product = json.loads(line)
         product_id = parse_id(product["parent_asin"]).encode()
     except (ValueError, KeyError, TypeError, RecursionError, RecordRejected):
-        return None, line
+        return NO_PRODUCT, line
     return product_id, None if product.get("_deleted") is True else line
 
 

@@ -51,6 +51,10 @@ class TopicRecord:
     headers: Mapping[str, bytes]
 
 
+class OutOfTime(Exception):
+    """A topic was not read to its end; what was read is good."""
+
+
 def planned_topics(products: str, scores: str, dead_letters: str) -> list[TopicPlan]:
     """Input, score log and dead letters with what they keep.
 
@@ -119,7 +123,7 @@ class KafkaAdmin:
     def read(self, topic: str, deadline: float) -> Iterator[TopicRecord]:
         """Every record of a topic, from its beginning to what is its end now.
 
-        Raises TimeoutError when `deadline` (of time.monotonic) passes first.
+        Raises OutOfTime when `deadline` (of time.monotonic) passes first.
         """
         options = self._connection.options() | {"enable_auto_commit": False}
         with translated(), closing(KafkaConsumer(**options)) as consumer:
@@ -131,7 +135,7 @@ class KafkaAdmin:
             silent = False
             while not silent or any(consumer.position(name) < end for name, end in ends.items()):
                 if time.monotonic() > deadline:
-                    raise TimeoutError
+                    raise OutOfTime
                 polled = consumer.poll(timeout_ms=ms(_POLL_S))
                 silent = not polled
                 yield from (_record(record) for records in polled.values() for record in records)

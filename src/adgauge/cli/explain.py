@@ -16,7 +16,7 @@ from adgauge.adapters.kafka.writers import (
     REASON_HEADER,
     STAGE_HEADER,
 )
-from adgauge.adapters.kafka_admin import KafkaAdmin, TopicRecord
+from adgauge.adapters.kafka_admin import KafkaAdmin, OutOfTime, TopicRecord
 from adgauge.adapters.redis import Reading, StoredScore
 from adgauge.cli.scores import describe, entry_as_json, read_scores, utc
 from adgauge.cli.settings import CliSettings, load_settings
@@ -78,7 +78,7 @@ def _scan(admin: KafkaAdmin, topic: str, product_id: str, deadline: float) -> Sc
             read += 1
             if product_id.encode() in (record.key, key_and_value(record.value or b"")[0]):
                 found.append(record)
-    except TimeoutError:
+    except OutOfTime:
         return Scan(topic, found, read, complete=False)
     return Scan(topic, found, read, complete=True)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from adgauge.adapters.files import STANDARD_INPUT, CatalogFile, key_and_value
+from adgauge.adapters.files import NO_PRODUCT, STANDARD_INPUT, CatalogFile, key_and_value
 from adgauge.adapters.kafka import KafkaConnection, KafkaWriter, require_topics
 from adgauge.adapters.kafka_admin import MESSAGE_BYTES, KafkaAdmin
 from adgauge.cli.settings import load_settings
@@ -35,7 +35,7 @@ class Published:
 
     records: int = 0
     deletions: int = 0
-    without_key: int = 0
+    without_id: int = 0
     blank: int = 0
     too_large: list[int] = field(default_factory=list)
     offsets: dict[int, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("q")))
@@ -117,7 +117,7 @@ def _publish(
                 ) from exc
             published.add(lines, positions)
             published.deletions += sum(value is None for _, value in records)
-            published.without_key += sum(key is None for key, _ in records)
+            published.without_id += sum(key == NO_PRODUCT for key, _ in records)
             progress.show(f"published {published.records}")
             if rate:
                 time.sleep(max(began + published.records / rate - time.monotonic(), 0))
@@ -160,7 +160,7 @@ def _report(
 ) -> None:
     notes = {
         "deletions": published.deletions,
-        "without_key": published.without_key,
+        "without_id": published.without_id,
         "blank": published.blank,
         "too_large": len(published.too_large),
     }
