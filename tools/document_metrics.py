@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from adgauge.canonical.image import ImageReason
 from adgauge.errors import RejectReason
 from adgauge.records import OutcomeKind
 from adgauge.telemetry.metrics import CacheResult, Metrics, ScorerFailure, Stage
@@ -70,7 +71,8 @@ def _values() -> str:
         f"- `{label}`: {', '.join(f'`{value}`' for value in values)}\n" for label, values in closed.items()
     ]
     lines.append("- `reason` is empty unless `outcome` is `rejected`\n")
-    lines.append("- `result` of `adgauge_images_total`: `ok` or why a picture is missing\n")
+    reasons = ", ".join(f"`{reason}`" for reason in ImageReason)
+    lines.append(f"- `result` of `adgauge_images_total`: `ok`, or why a picture is missing: {reasons}\n")
     return "## Values of labels\n\n" + "".join(lines)
 
 

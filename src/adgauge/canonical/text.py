@@ -23,7 +23,7 @@ from adgauge.product import ProductRecord
 from adgauge.records import Flag
 
 CHARS_PER_TOKEN = 8
-"""The canonical text is its first CHARS_PER_TOKEN × token_limit characters. Catalog text has 3.4 to 4.9
+"""The canonical text is its first CHARS_PER_TOKEN × token_limit characters. Catalog text has 4 to 5
 characters a token, so this cuts before the token limit does only where words have absurd lengths."""
 
 _INLINE = frozenset(
