@@ -28,7 +28,7 @@ class Catalog:
     """What is published, and what must have a score in the end: id → title."""
 
     path: Path
-    records: list[tuple[bytes | None, bytes | None]]
+    records: list[tuple[bytes, bytes | None]]
     blank: int
     scorable: dict[str, str]
 
@@ -73,7 +73,7 @@ def read_catalog(path: Path) -> Catalog:
         records = [key_and_value(line) for _, line in file]
         for key, value in records:
             if value is None:
-                scorable.pop((key or b"").decode(), None)
+                scorable.pop(key.decode(), None)
             else:
                 scorable |= _title(value)
         return Catalog(path, records, file.blank, scorable)
