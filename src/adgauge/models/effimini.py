@@ -84,9 +84,11 @@ class Concatenation(nn.Module):
         return torch.cat((image * has_image, text), dim=1)
 
 
-def mlp(inputs: int, hidden: tuple[int, int], dropout: float) -> nn.Sequential:
-    """[B, inputs] → [B, 1]."""
+def mlp(inputs: int, hidden: tuple[int, int], dropout: float, start: float) -> nn.Sequential:
+    """[B, inputs] → [B, 1], near `start` before training."""
     first, second = hidden
+    last = nn.Linear(second, 1)
+    nn.init.constant_(last.bias, start)
     return nn.Sequential(
         nn.Linear(inputs, first),
         nn.LayerNorm(first),
@@ -95,7 +97,7 @@ def mlp(inputs: int, hidden: tuple[int, int], dropout: float) -> nn.Sequential:
         nn.Linear(first, second),
         nn.LayerNorm(second),
         nn.GELU(),
-        nn.Linear(second, 1),
+        last,
     )
 
 
@@ -108,7 +110,8 @@ class EffiMini(nn.Module):
         self.text_encoder = TextEncoder(config)
         self.fusion = Concatenation()
         joint = self.image_encoder.features + self.text_encoder.features
-        self.head = mlp(joint, config.hidden, config.dropout)
+        # A clamped score has no gradient: start in the middle of the range.
+        self.head = mlp(joint, config.hidden, config.dropout, start=sum(config.score_range) / 2)
         self.score_range = config.score_range
 
     def forward(self, image: Tensor, has_image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
