@@ -9,12 +9,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
 
+from adgauge.adapters.admission import admit
 from adgauge.adapters.kafka import (
     KafkaDeadLetters,
     KafkaScoreLog,
@@ -23,17 +23,8 @@ from adgauge.adapters.kafka import (
     require_topics,
 )
 from adgauge.adapters.redis import RedisScoreStore, connect, register_generation
-from adgauge.adapters.triton import Probe, TritonClient, TritonScorer
-from adgauge.canonical.canonicalizer import Canonicalizer
-from adgauge.canonical.golden import canonicalize_golden, load_golden
-from adgauge.contract import GOLDEN_FILE, load_contract
 from adgauge.errors import AdgaugeError
 from adgauge.images.loader import ImageLoader
-from adgauge.pipeline.admission import (
-    require_golden_digests,
-    require_golden_scores,
-    require_served_contract,
-)
 from adgauge.pipeline.retry import Retry
 from adgauge.pipeline.runner import Runner
 from adgauge.pipeline.scoring import ScoringPipeline
@@ -41,6 +32,8 @@ from adgauge.telemetry.exposition import Health, TelemetryServer
 from adgauge.telemetry.logging import configure_logging
 from adgauge.telemetry.metrics import Metrics
 from services.scorer.settings import ScorerSettings, load_settings
+
+log = logging.getLogger("services.scorer")
 
 STALLED_AFTER_S = 60.0
 RETRY_FIRST_S, RETRY_LONGEST_S = 0.2, 10.0
@@ -60,54 +53,46 @@ def main() -> int:
 
 
 def serve(settings: ScorerSettings) -> None:
-    """Check the model, the topics and Redis, then score until SIGTERM or SIGINT."""
+    """Check the model, Redis and the topics, then score until SIGTERM or SIGINT."""
     metrics, health = Metrics(CollectorRegistry()), Health(time.monotonic, STALLED_AFTER_S)
     stop, at_once = _stop_on_signal(health)
-    retry = Retry(stop.wait, random.random, metrics, first_s=RETRY_FIRST_S, longest_s=RETRY_LONGEST_S)
-    kafka, topics = settings.kafka_connection(), settings.topics()
     with ExitStack() as stack:
         telemetry = TelemetryServer(metrics.registry, health, settings.metrics_host, settings.metrics_port)
         stack.enter_context(telemetry)
-
-        contract = load_contract(settings.model_dir)
-        canonicalizer = Canonicalizer(contract, settings.model_dir)
-        records = load_golden(settings.model_dir / GOLDEN_FILE)
-        golden = canonicalize_golden(canonicalizer, records)
-        require_golden_digests(records, golden)
-
-        triton = TritonClient(settings.triton_url, contract, settings.triton_deadline_s)
-        served = triton.served()
-        require_served_contract(contract, served.digest)
-        probe = Probe(golden[0], records[0].score)
-        scorer = TritonScorer(
-            triton, contract, probe, metrics, max_batch=served.max_batch, requests=settings.triton_requests
+        admitted = admit(
+            settings.model_dir,
+            settings.triton_url,
+            metrics,
+            deadline_s=settings.triton_deadline_s,
+            requests=settings.triton_requests,
         )
-        stack.callback(scorer.close)
-        require_golden_scores(contract, records, golden, scorer)
+        stack.callback(admitted.scorer.close)
+        contract, generation = admitted.contract, settings.generation
+        model, digest = f"{contract.name}/{contract.version}", contract.digest()
 
         redis = connect(settings.redis_url.get_secret_value(), settings.redis_timeout_s)
-        store = RedisScoreStore(redis, settings.generation, settings.score_ttl_s, random.random)
+        store = RedisScoreStore(redis, generation, settings.score_ttl_s, random.random)
         stack.callback(store.close)
-        model, digest = f"{contract.name}/{contract.version}", contract.digest()
-        register_generation(redis, settings.generation, {"model": model, "digest": digest})
-        metrics.describe_build(version("adgauge"), model, digest, settings.generation)
+        register_generation(redis, generation, {"model": model, "digest": digest})
 
-        require_topics(kafka, topics)
+        kafka = settings.kafka_connection()
+        require_topics(kafka, settings.topics())
         writer = KafkaWriter(kafka)
         stack.callback(writer.close)
         images = ImageLoader(contract.spec.image, schemes=settings.image_schemes, roots=settings.image_roots)
         stack.callback(images.close)
+
         pipeline = ScoringPipeline(
-            canonicalizer=canonicalizer,
+            canonicalizer=admitted.canonicalizer,
             images=images,
             cache=None,
-            scorer=scorer,
+            scorer=admitted.scorer,
             store=store,
             score_log=KafkaScoreLog(
-                writer, settings.scores_topic, generation=settings.generation, model=model, contract=digest
+                writer, settings.scores_topic, generation=generation, model=model, contract=digest
             ),
             dead_letters=KafkaDeadLetters(writer, settings.dead_letters_topic, version("adgauge")),
-            retry=retry,
+            retry=Retry(stop.wait, random.random, metrics, first_s=RETRY_FIRST_S, longest_s=RETRY_LONGEST_S),
             metrics=metrics,
             clock_ms=_now_ms,
             max_record_bytes=settings.max_record_bytes,
@@ -121,6 +106,11 @@ def serve(settings: ScorerSettings) -> None:
             max_records=settings.batch_records,
             clock_ms=_now_ms,
         )
+
+        def progressed() -> None:
+            health.progressed()
+            metrics.last_progress_timestamp_seconds.set(time.time())
+
         runner = Runner(
             source,
             pipeline.run,
@@ -128,37 +118,32 @@ def serve(settings: ScorerSettings) -> None:
             metrics,
             clock=time.monotonic,
             sleep=time.sleep,
-            progressed=_progress(health, metrics),
+            progressed=progressed,
         )
+        metrics.describe_build(version("adgauge"), model, digest, generation)
         health.ready()
-        logging.getLogger("services.scorer").info("scoring; metrics at %s/metrics", telemetry.url)
+        log.info(
+            "scoring with %s into generation %d; metrics at %s/metrics", model, generation, telemetry.url
+        )
         runner.run(until=stop.is_set, at_once=at_once.is_set)
 
 
 def _stop_on_signal(health: Health) -> tuple[threading.Event, threading.Event]:
-    """Events for the first signal (drain) and the second (stop at once)."""
+    """Events for the first signal (finish what is running) and the second (stop at once)."""
     stop, at_once = threading.Event(), threading.Event()
+
+    def first(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, second)
+        signal.signal(signal.SIGINT, second)
+        health.ready(because_not="draining")
+        stop.set()
 
     def second(number: int, frame: object) -> None:
         at_once.set()
 
-    def first(number: int, frame: object) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, second)
-        health.ready(because_not="draining")
-        stop.set()
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, first)
+    signal.signal(signal.SIGTERM, first)
+    signal.signal(signal.SIGINT, first)
     return stop, at_once
-
-
-def _progress(health: Health, metrics: Metrics) -> Callable[[], None]:
-    def progressed() -> None:
-        health.progressed()
-        metrics.last_progress_timestamp_seconds.set(time.time())
-
-    return progressed
 
 
 def _now_ms() -> int:
