@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -24,6 +25,7 @@ ID_BYTES = 256
 _DEPTH = 4  # lists in lists: `categories` occurs nested once; deeper nesting carries no text
 _LITERAL_CHARS = 1 << 16
 _PRICE_LIMIT = 1e9
+_PICTURES = 256  # more than any real product has; hostile records have as many as bytes
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PRICE = re.compile(r"(?<![\d.,-])(?:\d{1,3}(?:,\d{3})+|\d{1,12})(?:\.\d{1,9})?(?![.,]?\d)", re.ASCII)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[_\W]+")
@@ -135,7 +137,8 @@ def _count(value: object) -> int | None:
 
 def _pictures(value: object) -> tuple[Picture, ...]:
     """Pictures from any form they come in; MAIN first, otherwise in the publisher's order."""
-    found = [picture for raw in _raw_pictures(_literal(value)) if (picture := _picture(raw)) is not None]
+    raw_pictures = islice(_raw_pictures(_literal(value)), _PICTURES)
+    found = [picture for raw in raw_pictures if (picture := _picture(raw)) is not None]
     unique: dict[str, Picture] = {}
     for picture in sorted(found, key=lambda picture: picture.variant != "MAIN"):
         unique.setdefault(picture.urls[0], picture)

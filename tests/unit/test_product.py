@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,25 @@ class TestPictures:
         assert urls(parse(image="a.jpg")) == [("a.jpg",)]
         assert urls(parse(image="a.jpg", images=[])) == [("a.jpg",)]
         assert urls(parse(image="a.jpg", images=["b.jpg"])) == [("b.jpg",)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"images": [{"large": f"u{number}"} for number in range(50_000)]},
+        {"images": {"large": ["u"] * 90_000} | {f"{width}w": ["u"] for width in range(1000)}},
+        {"features": ["<b>"] * 100_000},
+        {"details": {f"k{number}": "v" for number in range(50_000)}},
+        {"details": "{'" + "\\'" * 30_000},
+        {"price": "1," * 400_000},
+        {"details": {"aA" * 400_000: "out of " * 10_000}},
+    ],
+)
+def test_a_megabyte_of_anything_is_parsed_in_a_moment(fields: dict[str, Any]) -> None:
+    start = time.perf_counter()
+    parse(**fields)
+
+    assert time.perf_counter() - start < 2.0
 
 
 def test_the_published_schema_accepts_every_documented_form() -> None:

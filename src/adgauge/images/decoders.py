@@ -85,18 +85,18 @@ class _Decoder:
                 return connection.recv_bytes()
         except (EOFError, OSError):
             return _post_mortem(self.stop())
-        self.stop()
+        self.stop(patience_s=0.0)
         return ImageMissing(ImageReason.DECODER_TIMEOUT, "the decoder did not answer")
 
-    def stop(self) -> int | None:
-        """End the process; returns how it ended, negative for a signal."""
+    def stop(self, patience_s: float = 1.0) -> int | None:
+        """End the process, by force when patience is over; returns how it ended, negative for a signal."""
         if self._running is None:
             return None
         process, connection = self._running
         self._running, self._ready = None, False
         connection.close()
         try:
-            return process.wait(1.0)
+            return process.wait(patience_s)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()

@@ -28,7 +28,7 @@ class Pools:
     per_host: int = 4
     decoders: int = 2
     decode_seconds: float = 5.0
-    decode_memory_bytes: int = 512 * 2**20
+    decode_memory_bytes: int = 448 * 2**20
 
 
 class ImageLoader:
