@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -483,3 +484,21 @@ def test_a_model_is_named_within_its_repository(
     assert (wrong.code, wrong.err.count("\n")) == (1, 1)
     assert "there is no model darkness" in wrong.err
     assert "(brightness)" in wrong.err
+
+
+def test_the_documented_reader_reads(
+    published: Ran, valkey: Cache, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = (Path(__file__).parents[2] / "docs/contracts/README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    example = example.replace("redis://127.0.0.1:6379/0", valkey.url)
+    names: dict[str, Any] = {}
+    exec(example.replace("B07XJ8C8F5", "LIGHT"), names)  # noqa: S102 - our own document
+    names["reader"].close()
+
+    score = f"{grey_score(250):.4f}".rstrip("0")
+    assert capsys.readouterr().out.splitlines() == [
+        "generation 7",
+        f"LIGHT {score} []",
+        "B000FH8R9A never scored, expired or deleted",
+    ]
