@@ -266,3 +266,18 @@ def test_the_event_header_decides_the_order_and_a_clock_ahead_is_clamped(
     assert abs(ahead.order.event_ms - now_ms) < 60_000
     assert frozenset({Flag.EVENT_CLAMPED}) == ahead.flags
     assert ((EVENT_HEADER, past),) == old.headers
+
+
+@pytest.mark.tool("kafka")
+@pytest.mark.parametrize("attempt", range(4))
+def test_a_join_that_outlives_a_poll_is_taken_up(
+    kafka_bootstrap: str, make_topic: MakeTopic, attempt: int
+) -> None:
+    log = OnKafka(kafka_bootstrap, make_topic("products"))
+    log.publish([(b"a", b"1")])
+    source = log.open()
+    source.subscribe(Recording())
+    deadline = time.monotonic() + DEADLINE_S
+    while not source.poll(0.002):
+        assert time.monotonic() < deadline, "the group gave partitions and the consumer dropped them"
+    source.close()

@@ -54,6 +54,7 @@ class KafkaSource:
                 heartbeat_interval_ms=ms(session_timeout_s / 3),
                 max_poll_records=max_records,
             )
+        _finish_every_join(self._consumer)
 
     def subscribe(self, listener: PartitionListener) -> None:
         """See `ports.Source`."""
@@ -125,6 +126,17 @@ class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafk
 
     async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
         self._listener.lost([_partition(name) for name in lost])
+
+
+def _finish_every_join(consumer: KafkaConsumer) -> None:
+    """Take up the result of a join that outlives a poll, whatever started it.
+
+    kafka-python drops the assignment when changed metadata had started the join: the consumer then stays
+    in the group without partitions and without heartbeats. Java's client had the like (KAFKA-9815).
+    """
+    coordinator = consumer._coordinator
+    need_rejoin = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: need_rejoin() or coordinator.rejoining
 
 
 def _envelope(record: Any, now_ms: int) -> Envelope[bytes | None]:
