@@ -1,13 +1,14 @@
 import csv
 import io
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 
-from adgauge.cli.rows import Row, json_writer, row_file, text_writer
+from adgauge.cli.rows import Row, json_writer, line_file, row_file, text_writer
 from adgauge.errors import ConfigurationError
 
 ROWS = [
@@ -87,3 +88,38 @@ def test_text_shows_score_id_and_what_is_unusual() -> None:
     text_writer(stream)(ROWS)
 
     assert stream.getvalue() == "4.1235  B1\n1.0000  商品,  no_image text_cut timeout\n"
+
+
+@pytest.mark.parametrize("name", ["o.jsonl", "o.csv", "o.parquet"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The temporary file is /dev/full: every write of more than a buffer fails as on a full disk.
+    monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), full(tmp_path)))
+
+    def write_much() -> None:
+        with row_file(tmp_path / name) as write:
+            write(ROWS * 10_000)
+
+    with pytest.raises(
+        ConfigurationError, match=rf"cannot write {tmp_path / name}: .*No space left on device"
+    ):
+        write_much()
+    assert list(tmp_path.iterdir()) == []
+
+
+def full(folder: Path) -> str:
+    link = folder / "full"
+    link.symlink_to("/dev/full")
+    return str(link)
+
+
+def test_an_error_elsewhere_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    def closed_pipe() -> None:
+        with row_file(tmp_path / "o.csv"), line_file(tmp_path / "rejects.jsonl") as write:
+            write("{}\n")
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        closed_pipe()
+    assert list(tmp_path.iterdir()) == []

@@ -34,6 +34,14 @@ def test_a_byte_order_mark_is_not_part_of_the_first_record(tmp_path: Path) -> No
     assert lines_of(path) == [(1, b"{}"), (2, b"\xef\xbb\xbf{}")]
 
 
+def test_a_byte_order_mark_does_not_count_towards_the_limit(tmp_path: Path) -> None:
+    path = written(tmp_path / "c.jsonl", b"\xef\xbb\xbf" + b"x" * 10, b"y")
+    longer = written(tmp_path / "d.jsonl", b"\xef\xbb\xbf" + b"x" * 99, b"y")
+
+    assert lines_of(path, limit=10) == [(1, b"x" * 10), (2, b"y")]
+    assert lines_of(longer, limit=10) == [(1, b"x" * 11), (2, b"y")]
+
+
 def test_gzip_and_standard_input_are_read_like_a_plain_file(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl.gz"
     path.write_bytes(gzip.compress(b"a\nb"))

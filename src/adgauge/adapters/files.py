@@ -68,22 +68,24 @@ class CatalogFile:
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         while line := self._next_line():
             self.line += 1
-            text = line.removeprefix(UTF8_MARK) if self.line == 1 else line
-            if text.strip():
-                yield self.line, text.rstrip(b"\r\n")
+            if line.strip():
+                yield self.line, line.rstrip(b"\r\n")
             else:
                 self.blank += 1
 
     def _next_line(self) -> bytes:
+        """At most `_limit` bytes of it, with its end where that is within; empty at the end of the file."""
+        mark = UTF8_MARK if self.line == 0 else b""
+        size = self._limit + len(mark)
         try:
-            line = rest = self._file.readline(self._limit)
-            while len(rest) == self._limit and not rest.endswith(b"\n"):
-                rest = self._file.readline(self._limit)
+            line = rest = self._file.readline(size)
+            while len(rest) == size and not rest.endswith(b"\n"):
+                rest = self._file.readline(size)
         except (OSError, EOFError, zlib.error) as exc:
             raise ConfigurationError(
                 f"cannot read {self.path} after line {self.line}: {exc}; is the file complete?"
             ) from exc
-        return line
+        return line.removeprefix(mark)[: self._limit]
 
 
 def _opened(path: str, standard_input: BinaryIO, stack: ExitStack) -> BinaryIO | gzip.GzipFile:

@@ -21,6 +21,8 @@ from adgauge.contract import load_contract
 from adgauge.errors import AdgaugeError, ConfigurationError
 from adgauge.telemetry.metrics import Metrics
 
+READ, WRITE = "READ", "WRITE"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -56,7 +58,7 @@ def _findings() -> Iterator[Finding]:
     if model.ok:
         yield _found("triton", lambda: _triton(settings))
     for root in settings.image_roots:
-        yield _found(f"image root {root}", partial(_readable, root))
+        yield _found(f"image root {root}", partial(readable, root))
 
 
 def _found(what: str, look: Callable[[], str]) -> Finding:
@@ -68,28 +70,29 @@ def _found(what: str, look: Callable[[], str]) -> Finding:
 
 def _kafka(settings: CliSettings) -> Iterator[Finding]:
     needed = {
-        settings.products_topic: "READ",
-        settings.scores_topic: "WRITE",
-        settings.dead_letters_topic: "WRITE",
+        settings.products_topic: READ,
+        settings.scores_topic: WRITE,
+        settings.dead_letters_topic: WRITE,
     }
     try:
         with KafkaAdmin(settings.kafka()) as admin:
             topics = admin.topics(list(needed))
             yield Finding("kafka", ok=True, detail=f"{settings.kafka_bootstrap} answers")
             for name, right in needed.items():
-                yield _found(f"topic {name}", partial(_topic, name, topics.get(name), right))
+                yield _found(f"topic {name}", partial(topic_usable, name, topics.get(name), right))
             yield _found(f"group {settings.group}", lambda: _group(admin, settings, topics))
     except AdgaugeError as error:
         yield Finding("kafka", ok=False, detail=str(error))
 
 
-def _topic(name: str, state: TopicState | None, right: str) -> str:
+def topic_usable(name: str, state: TopicState | None, right: str) -> str:
+    """What can be said of a topic; raises ConfigurationError when it is missing or `right` is."""
     if state is None:
         raise ConfigurationError("it does not exist or may not be seen: `adgauge topics create`, or a right")
     if state.rights is not None and right not in state.rights:
         raise ConfigurationError(f"we may not {right.lower()} it: allow {right} on topic {name}")
     said = "" if state.rights is not None else " (the broker does not say what we may do)"
-    return f"{state.partitions} partitions, {right.lower()}able{said}"
+    return f"{state.partitions} partitions, {'readable' if right == READ else 'writable'}{said}"
 
 
 def _group(admin: KafkaAdmin, settings: CliSettings, topics: dict[str, TopicState]) -> str:
@@ -130,7 +133,8 @@ def _triton(settings: CliSettings) -> str:
     return f"{settings.triton_url} serves {model.contract.name} and scores the golden records as exported"
 
 
-def _readable(root: Path) -> str:
+def readable(root: Path) -> str:
+    """Raises ConfigurationError when pictures cannot be read below `root`."""
     if not root.is_dir():
         raise ConfigurationError("it is no folder: create it, or change ADGAUGE_IMAGE_ROOTS")
     if not os.access(root, os.R_OK | os.X_OK):

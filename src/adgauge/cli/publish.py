@@ -168,7 +168,7 @@ def _report(
     if as_json:
         print(json.dumps({"topic": topic, "published": published.records, **notes, "decided": decided}))
         return
-    of_them = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in notes.items() if count)
+    of_them = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in notes.items() if count)
     print(f"published {published.records} to {topic}{of_them and f' ({of_them})'}")
     if decided is not None:
         print(f"decided {decided} of {published.records} after {waited_s:.1f} s")
@@ -176,16 +176,19 @@ def _report(
 
 def _complain(published: Published, undecided: list[int], wait_s: float | None, group: str) -> None:
     if published.too_large:
-        named = _named(published.too_large)
-        print(f"adgauge: {named} not published: over {MESSAGE_BYTES >> 20} MiB", file=sys.stderr)
+        print(
+            f"adgauge: {named(published.too_large)} not published: over {MESSAGE_BYTES >> 20} MiB",
+            file=sys.stderr,
+        )
     if undecided:
         print(
-            f"adgauge: {_named(undecided)} undecided after {wait_s:g} s:"
+            f"adgauge: {named(undecided)} undecided after {wait_s:g} s:"
             f" is a scorer of group {group} running, and does it get on (`adgauge check`, its log)?",
             file=sys.stderr,
         )
 
 
-def _named(lines: list[int]) -> str:
+def named(lines: list[int]) -> str:
+    """The first few of some lines, and how many more."""
     more = f" and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
     return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:NAMED]))}{more}"

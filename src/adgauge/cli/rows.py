@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from adgauge.errors import ConfigurationError
 
@@ -56,50 +58,81 @@ def row_file(path: Path) -> Iterator[Write]:
     """
     if path.suffix not in _FORMATS:
         raise ConfigurationError(f"cannot write {path}: its name must end in {', '.join(_FORMATS)}")
-    with replacing(path) as temporary, _FORMATS[path.suffix](temporary) as write:
-        yield write
+    with replacing(path) as temporary:
+        with _writing(path):
+            write, close = _FORMATS[path.suffix](temporary)
+        with _closing(path, close):
+            yield partial(_write, path, write)
+
+
+@contextmanager
+def line_file(path: Path) -> Iterator[Callable[[str], None]]:
+    """Write lines of text to `path`, in the same way."""
+    with replacing(path) as temporary:
+        with _writing(path):
+            stream = temporary.open("w", encoding="utf-8")
+        with _closing(path, stream.close):
+            yield partial(_write, path, stream.write)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place at the end, or vanishes on an error."""
-    try:
-        handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
-        handle.close()
-    except OSError as exc:
-        raise ConfigurationError(f"cannot write {path}: {exc.strerror}") from exc
-    temporary = Path(handle.name)
+    with _writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)  # temporary files are private
-        temporary.replace(path)
-    except OSError as exc:
-        raise ConfigurationError(f"cannot write {path}: {exc.strerror or exc}") from exc
+        with _writing(path):
+            temporary.chmod(0o644)  # temporary files are private
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _json_lines(path: Path) -> Iterator[Write]:
-    with path.open("w", encoding="utf-8") as stream:
-        yield json_writer(stream)
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise ConfigurationError(f"cannot write {path}: {exc.strerror or exc}") from exc
 
 
 @contextmanager
-def _csv(path: Path) -> Iterator[Write]:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(field.name for field in fields(Row))
+def _closing(path: Path, close: Callable[[], object]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            close()
+        raise
+    with _writing(path):
+        close()
 
-        def write(rows: Sequence[Row]) -> None:
-            for row in rows:
-                table.writerow((asdict(row) | {"flags": "|".join(row.flags)}).values())
 
-        yield write
+def _write(path: Path, write: Callable[[Any], object], what: object) -> None:
+    with _writing(path):
+        write(what)
 
 
-@contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
+def _json_lines(path: Path) -> tuple[Write, Callable[[], None]]:
+    stream = path.open("w", encoding="utf-8")
+    return json_writer(stream), stream.close
+
+
+def _csv(path: Path) -> tuple[Write, Callable[[], None]]:
+    stream = path.open("w", encoding="utf-8", newline="")
+    table = csv.writer(stream)
+    table.writerow(field.name for field in fields(Row))
+
+    def write(rows: Sequence[Row]) -> None:
+        table.writerows((asdict(row) | {"flags": "|".join(row.flags)}).values() for row in rows)
+
+    return write, stream.close
+
+
+def _parquet(path: Path) -> tuple[Write, Callable[[], None]]:
     try:
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
@@ -115,11 +148,15 @@ def _parquet(path: Path) -> Iterator[Write]:
             ("digest", pa.string()),
         ]
     )
-    with ParquetWriter(path, schema) as table:
-        yield lambda rows: table.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema))
+    table = ParquetWriter(path, schema)
+
+    def write(rows: Sequence[Row]) -> None:
+        table.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema))
+
+    return write, table.close
 
 
-_FORMATS: Mapping[str, Callable[[Path], AbstractContextManager[Write]]] = {
+_FORMATS: Mapping[str, Callable[[Path], tuple[Write, Callable[[], None]]]] = {
     ".jsonl": _json_lines,
     ".csv": _csv,
     ".parquet": _parquet,

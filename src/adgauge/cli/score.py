@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from adgauge.adapters.admission import AdmittedModel, admit
 from adgauge.adapters.files import STANDARD_INPUT, CatalogFile, FileSource, LineStore, Nowhere
 from adgauge.cli.decisions import Decisions
-from adgauge.cli.rows import Write, json_writer, replacing, row_file, text_writer
+from adgauge.cli.rows import Write, json_writer, line_file, row_file, text_writer
 from adgauge.cli.settings import CliSettings, load_settings
 from adgauge.cli.terminal import Progress
 from adgauge.contract import CONTRACT_FILE
@@ -135,10 +135,7 @@ def _rows(stack: ExitStack, output: Path | None, *, as_json: bool) -> Write:
 
 
 def _rejects(stack: ExitStack, path: Path | None) -> Callable[[str], object]:
-    if path is None:
-        return lambda _: None
-    temporary = stack.enter_context(replacing(path))
-    return stack.enter_context(temporary.open("w", encoding="utf-8")).write
+    return stack.enter_context(line_file(path)) if path is not None else lambda _: None
 
 
 def _image_roots(path: str, image_root: Path | None, settings: CliSettings) -> Sequence[Path]:
