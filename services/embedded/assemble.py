@@ -50,19 +50,26 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _View:
+    """A tensor: where in its storage it starts and how far apart its elements lie, counted in elements."""
+
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
     def array(self) -> Array:
-        if self.storage.values is None:
+        values = self.storage.values
+        if values is None:
             raise pickle.UnpicklingError("a tensor's values are missing")
-        values = self.storage.values[self.offset :][: int(np.prod(self.shape))]
-        return values.reshape(self.shape)
+        last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
+        if min((self.offset, *self.shape, *self.strides)) < 0 or last >= len(values):
+            raise pickle.UnpicklingError("a tensor reaches beyond its storage")
+        strides = [step * values.itemsize for step in self.strides]
+        return np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, strides)
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows dictionaries of contiguous tensors. Any other global in the file is refused, none is imported."""
+    """Knows dictionaries of tensors. Any other global in the file is refused, none is imported."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
@@ -85,12 +92,9 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def _rebuild(
-    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_hooks: object
+    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_hooks: object
 ) -> _View:
-    contiguous = tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))
-    if stride != contiguous:
-        raise pickle.UnpicklingError("a tensor is not contiguous")
-    return _View(storage, offset, shape)
+    return _View(storage, offset, shape, strides)
 
 
 def read_torch_legacy(path: Path) -> Tensors:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from io import BytesIO
 from random import Random
 from typing import Any
 
 from PIL import Image, ImageDraw
 
+from adgauge.canonical.data_url import data_url
 from adgauge.training.creatives import Picture, fit, random_colour, render_creative
 from adgauge.training.picture_damages import damage_picture
 
@@ -58,7 +58,7 @@ def _picture(number: int, damage: str | None, mode: str = "RGB") -> str:
         picture, _ = damage_picture(rng, picture, damage)
     file = BytesIO()
     fit(picture, LONG_SIDE).convert(mode).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+    return data_url(file.getvalue(), "image/png")
 
 
 def _scene(rng: Random) -> Picture:

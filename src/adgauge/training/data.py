@@ -34,6 +34,7 @@ from adgauge.training.text_damages import TEXT_DAMAGES, damage_text
 from adgauge.training.texts import GRAMMAR, Grammar, ProductText, vocabulary_words
 
 CLEAN = "clean"
+_AHEAD = 32
 _PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -103,13 +104,17 @@ def _cached(cache: Path, name: str, parts: Sequence[str], compute: Callable[[], 
 
 
 def _compute_pictures(model: Model, recipe: Recipe, photos: Sequence[Path], jobs: int) -> Groups:
-    render = partial(_photo_variants, recipe)
+    made = []
+    model.image_encoder.to(memory_format=torch.channels_last)  # takes half the time
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        made = [
-            _Group(source, encode_images(model, variants.pixels), variants.drops, variants.kinds)
-            for source, per_photo in enumerate(pool.map(render, range(len(photos)), photos))
-            for variants in per_photo
-        ]
+        for start in range(0, len(photos), _AHEAD):  # a bound on what is rendered and not yet encoded
+            numbers = range(start, min(start + _AHEAD, len(photos)))
+            rendered = pool.map(partial(_photo_variants, recipe), numbers, photos[start:])
+            for number, creatives in zip(numbers, rendered, strict=True):
+                made += [
+                    _Group(number, encode_images(model, one.pixels), one.drops, one.kinds)
+                    for one in creatives
+                ]
     return _stacked(made)
 
 
@@ -166,7 +171,8 @@ def _stacked(made: Sequence[_Group]) -> Groups:
 @torch.inference_mode()
 def encode_images(model: Model, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """uint8 [N, 3, H, W] → float32 [N, D]."""
-    features: npt.NDArray[np.float32] = model.image_encoder(torch.from_numpy(pixels)).numpy()
+    batch = torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
+    features: npt.NDArray[np.float32] = model.image_encoder(batch).numpy()
     return features
 
 

@@ -26,12 +26,12 @@ class TritonPythonModel:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        runs = pb_utils.MetricFamily(
+        self.metrics = pb_utils.MetricFamily(  # must outlive its metric
             name="adgauge_onnx_runs_total",
             description="Runs of the graph",
             kind=pb_utils.MetricFamily.COUNTER,
         )
-        self.runs = runs.Metric(labels={"model": args["model_name"]})
+        self.runs = self.metrics.Metric(labels={"model": args["model_name"]})
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One run for all requests of one text length; Triton merges only those, so normally one in all."""
@@ -49,8 +49,8 @@ class TritonPythonModel:
     def _answer(self, rows: list[Rows]) -> list[Any]:
         """A response each; when a merged run fails, each runs alone, so that only the bad one fails."""
         merged = {name: np.concatenate([named[name] for named in rows]) for name in self.inputs}
+        self.runs.increment(1)
         try:
-            self.runs.increment(1)
             scores = self.session.run([self.output], merged)[0]
         except Exception as exc:  # onnxruntime's errors have no other base
             if len(rows) > 1:
