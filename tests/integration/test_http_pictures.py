@@ -283,6 +283,23 @@ class TestResolving:
         empty = make_source(resolver=lambda host, port: [])
         assert reason(empty, "http://a.example/") == ImageReason.UNRESOLVED
 
+    def test_a_host_without_an_address_is_not_asked_for_again_at_once(self) -> None:
+        asked: list[str] = []
+        now = [0.0]
+
+        def unknown(host: str, port: int) -> Sequence[str]:
+            asked.append(host)
+            raise OSError("Name or service not known")
+
+        source = HttpSource(HttpPolicy(), {"https"}, MAX_BYTES, unknown, clock=lambda: now[0])
+        for name in ("a", "a", "b"):
+            assert reason(source, f"https://{name}.example/") == ImageReason.UNRESOLVED
+        assert asked == ["a.example", "b.example"]
+        now[0] = 31.0
+        assert reason(source, "https://a.example/") == ImageReason.UNRESOLVED
+        assert asked == ["a.example", "b.example", "a.example"]
+        source.close()
+
     def test_a_resolver_that_hangs_is_left_behind(self, make_source: MakeSource) -> None:
         release = threading.Event()
         hanging = make_source(

@@ -28,6 +28,8 @@ Resolver = Callable[[str, int], Sequence[str]]
 _CHUNK = 1 << 16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RESOLVERS = 4
+_UNRESOLVED_S = 30.0
+_UNRESOLVED_HOSTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class HttpSource:
         self._tls = _tls_context(policy)
         # The system's resolver takes no time limit, so it waits where it can be left behind.
         self._resolving = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve")
+        self._unresolved: dict[str, float] = {}
 
     def fetch(self, url: str) -> bytes:
         """The body behind a URL; raises ImageError."""
@@ -111,6 +114,22 @@ class HttpSource:
         return left
 
     def _addresses(self, target: Target, deadline: float) -> Sequence[str]:
+        # A resolver may need seconds to find nothing, and a catalog names one dead host again and again.
+        if self._clock() < self._unresolved.get(target.host, 0.0):
+            raise ImageError(ImageReason.UNRESOLVED, f"{target.host} had no address a moment ago")
+        try:
+            return self._resolved(target, deadline)
+        except ImageError as exc:
+            if exc.reason is ImageReason.UNRESOLVED:
+                self._remember_unresolved(target.host)
+            raise
+
+    def _remember_unresolved(self, host: str) -> None:
+        if len(self._unresolved) >= _UNRESOLVED_HOSTS:
+            self._unresolved.clear()
+        self._unresolved[host] = self._clock() + _UNRESOLVED_S
+
+    def _resolved(self, target: Target, deadline: float) -> Sequence[str]:
         future = self._resolving.submit(self._resolve, target.host, target.port)
         try:
             addresses = future.result(timeout=self._left(deadline))
