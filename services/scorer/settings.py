@@ -14,6 +14,11 @@ from adgauge.errors import ConfigurationError
 from adgauge.pipeline.runner import Limits
 
 PREFIX = "ADGAUGE_"
+# Variables of adgauge's other programs, whose names are close to ours.
+_OF_OTHERS = {
+    f"{PREFIX}{name}"
+    for name in ("KAFKA_PORT", "REDIS_PORT", "TRITON_PORT", "TRITON_VENV", "TEST_KAFKA_BOOTSTRAP")
+}
 
 
 def _listed(value: object) -> object:
@@ -119,16 +124,10 @@ def load_settings() -> ScorerSettings:
 
 
 def _refuse_misspelt(environment: Mapping[str, str]) -> None:
-    """Variables of other adgauge programs pass; one that is nearly ours is a mistake nobody would notice."""
+    """A name that is nearly ours is a mistake nobody would notice."""
     ours = {f"{PREFIX}{name}".upper() for name in ScorerSettings.model_fields}
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in ours | _OF_OTHERS:
             close = get_close_matches(name, ours, n=1, cutoff=0.85)
             if close:
                 raise ConfigurationError(f"{name} is no setting; did you mean {close[0]}?")
-
-
-_OF_OTHERS = {
-    f"{PREFIX}{name}"
-    for name in ("KAFKA_PORT", "REDIS_PORT", "TRITON_PORT", "TRITON_VENV", "MODEL_REPOSITORY")
-}

@@ -286,10 +286,26 @@ def test_an_unreachable_log_is_polled_again() -> None:
     assert bench.committed == 3
 
 
-def test_lag_commits_and_pressure_are_measured() -> None:
-    bench = Bench(outcomes, records=5)
-    bench.run(until=lambda: bench.committed == 5)
-    value = bench.metrics.registry.get_sample_value
+def test_commits_lag_and_what_is_in_flight_are_measured() -> None:
+    gate = Gate()
+    bench = Bench(gate, records=20)
+    seen: dict[str, float | None] = {}
 
+    def value(name: str, **labels: str) -> float | None:
+        return bench.metrics.registry.get_sample_value(name, labels)
+
+    def until() -> bool:
+        if value("adgauge_paused") == 1 and not gate.opened.is_set():
+            seen["in_flight"] = value("adgauge_in_flight_records")
+            seen["bytes"] = value("adgauge_in_flight_bytes")
+            seen["lag"] = value("adgauge_lag_records", partition="0")
+            gate.opened.set()
+        return value("adgauge_committed_offset", partition="0") == 20
+
+    bench.run(until)
+
+    assert seen["in_flight"] == 16
+    assert seen["lag"] == 4
+    assert seen["bytes"] == 16 + sum(len(str(number)) for number in range(16))
     assert value("adgauge_in_flight_records") == 0
-    assert value("adgauge_paused") == 0
+    assert value("adgauge_lag_records", partition="0") is None  # it is another worker's now

@@ -57,7 +57,10 @@ class Source(Protocol):
         """
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records between what was delivered and the end of each assigned partition; may be stale."""
+        """Records between what was delivered and the end of each assigned partition; may be stale.
+
+        Raises BackendUnavailable when it is not known.
+        """
 
     def close(self) -> None:
         """Leave the group. Never raises."""

@@ -194,19 +194,21 @@ class Runner:
             self._paused = False
 
     def _commit(self) -> None:
+        """Commit what is done, and measure how far the log has gone on."""
         self._committed_at = self._clock()
         offsets = self._tracker.committable()
-        if offsets:
-            try:
+        try:
+            if offsets:
                 self._source.commit(offsets)
-            except BackendUnavailable as error:
-                log.warning("%s; committing later", error)
-                return
-            self._tracker.committed(offsets)
+                self._tracker.committed(offsets)
+            lag = self._source.lag()
+        except BackendUnavailable as error:
+            log.warning("%s; committing later", error)
+            return
         for partition, offset in offsets.items():
             self._metrics.committed_offset.labels(str(partition.number)).set(offset)
-        for partition, lag in self._source.lag().items():
-            self._metrics.lag_records.labels(str(partition.number)).set(lag)
+        for partition, records in lag.items():
+            self._metrics.lag_records.labels(str(partition.number)).set(records)
 
     def _report(self) -> None:
         self._metrics.in_flight_records.set(self._records)

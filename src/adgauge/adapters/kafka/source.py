@@ -17,6 +17,10 @@ from adgauge.records import EVENT_HEADER, Envelope, Flag, Partition, Position, e
 log = logging.getLogger(__name__)
 
 
+COMMIT_S = 3.0
+"""A commit holds up polling, so it may not take long; what was not committed is committed next time."""
+
+
 class KafkaSource:
     """One consumer of a group on one topic; offsets are committed by hand, partitions move cooperatively.
 
@@ -37,7 +41,7 @@ class KafkaSource:
     ) -> None:
         self._topic = topic
         self._clock_ms = clock_ms
-        self._commit_timeout_ms = ms(connection.timeout_s)
+        self._commit_timeout_ms = ms(min(connection.timeout_s, COMMIT_S))
         self._paused = False
         with translated(connection.bootstrap):
             self._consumer = KafkaConsumer(
@@ -90,10 +94,11 @@ class KafkaSource:
     def lag(self) -> Mapping[Partition, int]:
         """See `ports.Source`."""
         lags = {}
-        for name in self._consumer.assignment():
-            end = self._consumer.highwater(name)
-            if end is not None:  # fetched from, so its position is known without asking
-                lags[_partition(name)] = max(end - self._consumer.position(name, timeout_ms=100), 0)
+        with translated():
+            for name in self._consumer.assignment():
+                end = self._consumer.highwater(name)
+                if end is not None:  # fetched from, so its position is known without asking
+                    lags[_partition(name)] = max(end - self._consumer.position(name, timeout_ms=100), 0)
         return lags
 
     def close(self) -> None:

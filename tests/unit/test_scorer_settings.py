@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from adgauge.errors import ConfigurationError
+from services.scorer.settings import load_settings
+
+GIVEN = {
+    "ADGAUGE_KAFKA_BOOTSTRAP": "a:9092,b:9092",
+    "ADGAUGE_REDIS_URL": "redis://user:secret@cache:6379/0",
+    "ADGAUGE_TRITON_URL": "triton:8001",
+    "ADGAUGE_MODEL_DIR": "/models/m",
+    "ADGAUGE_GENERATION": "3",
+}
+
+
+@pytest.fixture(autouse=True)
+def _given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GIVEN.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_what_must_be_given_is_enough() -> None:
+    settings = load_settings()
+
+    assert (settings.generation, settings.model_dir) == (3, Path("/models/m"))
+    assert settings.topics() == ("catalog.products", "catalog.scores", "catalog.products.dlq")
+    assert settings.kafka_connection().options()["bootstrap_servers"] == ["a:9092", "b:9092"]
+
+
+def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADGAUGE_IMAGE_ROOTS", "/a,/b")
+    monkeypatch.setenv("ADGAUGE_IMAGE_SCHEMES", "file,https")
+    settings = load_settings()
+
+    assert settings.image_roots == (Path("/a"), Path("/b"))
+    assert settings.image_schemes == ("file", "https")
+
+
+def test_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADGAUGE_KAFKA_PASSWORD", "secret")
+    assert "secret" not in repr(load_settings())
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(ConfigurationError, match=f"{name}: must be set"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ADGAUGE_GENERATION", "0"),
+        ("ADGAUGE_LINGER_S", "-1"),
+        ("ADGAUGE_METRICS_PORT", "70000"),
+        ("ADGAUGE_IMAGE_SCHEMES", "ftp"),
+        ("ADGAUGE_KAFKA_SECURITY_PROTOCOL", "TLS"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_name_is_refused_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADGAUGE_IN_FLIGHT_RECORD", "5")
+    with pytest.raises(ConfigurationError, match="did you mean ADGAUGE_IN_FLIGHT_RECORDS"):
+        load_settings()
+
+
+def test_names_of_other_programs_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ADGAUGE_KAFKA_PORT", "ADGAUGE_TEST_KAFKA_BOOTSTRAP", "ADGAUGE_TRITON_VENV"):
+        monkeypatch.setenv(name, "1")
+    load_settings()
