@@ -39,6 +39,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"adgauge: {' '.join(str(error).split())}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
+        # What was interrupted while it was being made complains when it is thrown away.
+        sys.unraisablehook = lambda _: None
         return INTERRUPTED
     return code
 
