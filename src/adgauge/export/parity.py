@@ -17,6 +17,8 @@ from adgauge.records import CanonicalInput
 TOLERANCE = 1e-4
 """Largest |Δ| between torch and the exported graph, both float32 on the CPU."""
 
+BATCH = 16
+
 Scores = npt.NDArray[np.float32]
 
 
@@ -36,10 +38,12 @@ def onnx_scores(graph: Path, contract: ModelContract, inputs: Sequence[Canonical
     """[N] scores of a graph and the data file beside it, in batches of one text length."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     scores = np.empty(len(inputs), dtype=np.float32)
-    for rung in {one.rung for one in inputs}:
-        rows = [at for at, one in enumerate(inputs) if one.rung == rung]
-        feed = {t.name: np.stack([inputs[at].arrays[t.name] for at in rows]) for t in contract.inputs}
-        scores[rows] = session.run([contract.outputs[0].name], feed)[0][:, 0]
+    for rung in sorted({one.rung for one in inputs}):
+        alike = [at for at, one in enumerate(inputs) if one.rung == rung]
+        for start in range(0, len(alike), BATCH):
+            rows = alike[start : start + BATCH]
+            feed = {t.name: np.stack([inputs[at].arrays[t.name] for at in rows]) for t in contract.inputs}
+            scores[rows] = session.run([contract.outputs[0].name], feed)[0][:, 0]
     return scores
 
 
