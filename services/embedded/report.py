@@ -47,8 +47,8 @@ class Report:
         return cuts[9], cuts[18]
 
     def triton(self, name: str) -> float:
-        """How far one of Triton's counters moved."""
-        return total(self.triton_after, name) - total(self.triton_before, name)
+        """How far one of Triton's counters moved. The parser gives counters the suffix they lack."""
+        return total(self.triton_after, f"{name}_total") - total(self.triton_before, f"{name}_total")
 
 
 def print_report(report: Report) -> None:

@@ -58,8 +58,6 @@ def start_scorer(stack: Stack, model_dir: Path, image_root: Path) -> RunningScor
         "ADGAUGE_IMAGE_ROOTS": str(image_root),
         "ADGAUGE_IMAGE_SCHEMES": "https,data,file",
         "ADGAUGE_METRICS_PORT": str(port),
-        # Small batches, several at once: on one machine this is what lets Triton merge requests.
-        "ADGAUGE_BATCH_RECORDS": "16",
     }
     argv = [sys.executable, "-m", "services.scorer"]
     process = stack.workspace.start("scorer", argv, child_environment() | variables)

@@ -62,7 +62,7 @@ class ScorerSettings(BaseSettings):
 
     triton_url: str = Field(description="gRPC `host:port`; a name may stand for several replicas")
     triton_deadline_s: PositiveFloat = 10.0
-    triton_requests: PositiveInt = Field(default=4, description="requests in flight at most")
+    triton_requests: PositiveInt = Field(default=8, description="requests in flight at most")
     model_dir: Path = Field(description="folder with contract.json, golden.jsonl and the tokenizer")
 
     image_schemes: Schemes = Field(default=("https", "data"), description="of http, https, file, data")

@@ -45,7 +45,7 @@ class CliSettings(BaseSettings):
     redis_timeout_s: PositiveFloat = 2.0
     triton_url: str | None = None
     triton_deadline_s: PositiveFloat = 10.0
-    triton_requests: PositiveInt = 4
+    triton_requests: PositiveInt = 8
     model_dir: Path | None = None
     image_schemes: Schemes = ("https", "data")
     image_roots: Paths = ()
