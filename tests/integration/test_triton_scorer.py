@@ -24,7 +24,7 @@ from adgauge.records import CanonicalInput
 from adgauge.telemetry.metrics import Metrics
 from tests.brightness import POISON, SIDE, grey_score, product_bytes
 
-MAX_BATCH = 8
+MAX_ROWS = 8
 
 
 class Bench:
@@ -41,7 +41,7 @@ class Bench:
 
     def with_probe(self, score: float) -> TritonScorer:
         probe = Probe(self.golden[0], score)
-        return TritonScorer(self.client, self.contract, probe, self.metrics, max_batch=MAX_BATCH, requests=4)
+        return TritonScorer(self.client, self.contract, probe, self.metrics, max_rows=MAX_ROWS, requests=4)
 
     def canonical(self, level: int, title: str = "a thing") -> CanonicalInput:
         product = parse_product(product_bytes("P", None, title), 10_000)
@@ -71,7 +71,7 @@ def test_scores_come_back_in_order_across_rungs_and_requests(bench: Bench) -> No
 
     assert bench.scorer.score(inputs) == pytest.approx(expected, abs=1e-4)
     assert {each.rung for each in inputs} == {4, 16}
-    assert bench.requests() == 2 * math.ceil(len(inputs) / 2 / MAX_BATCH)
+    assert bench.requests() == 2 * math.ceil(len(inputs) / 2 / MAX_ROWS)
 
 
 def test_nothing_to_score_asks_nobody(bench: Bench) -> None:
@@ -79,7 +79,7 @@ def test_nothing_to_score_asks_nobody(bench: Bench) -> None:
 
 
 def test_a_poison_row_is_rejected_alone_at_the_price_of_few_requests(bench: Bench) -> None:
-    inputs = [bench.canonical(level) for level in range(MAX_BATCH)]
+    inputs = [bench.canonical(level) for level in range(MAX_ROWS)]
     inputs[5] = bench.canonical(5, POISON)
     scores = bench.scorer.score(inputs)
     refused = scores[5]
@@ -87,9 +87,9 @@ def test_a_poison_row_is_rejected_alone_at_the_price_of_few_requests(bench: Benc
     assert isinstance(refused, RecordRejected)
     assert (refused.reason, refused.stage) == (RejectReason.MODEL_ERROR, "score")
     assert [each for each in scores if isinstance(each, float)] == pytest.approx(
-        [grey_score(level) for level in range(MAX_BATCH) if level != 5], abs=1e-4
+        [grey_score(level) for level in range(MAX_ROWS) if level != 5], abs=1e-4
     )
-    assert bench.requests() - 1 <= 2 * math.log2(MAX_BATCH) + 2
+    assert bench.requests() - 1 <= 2 * math.log2(MAX_ROWS) + 2
 
 
 def test_no_row_is_rejected_while_the_golden_record_fails(bench: Bench) -> None:

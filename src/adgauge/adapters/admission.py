@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from adgauge.adapters.triton import Probe, TritonClient, TritonScorer
+from adgauge.adapters.triton import REQUEST_ROWS, Probe, TritonClient, TritonScorer
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, load_golden
 from adgauge.contract import GOLDEN_FILE, ModelContract, load_contract
@@ -46,7 +46,7 @@ def admit(
         contract,
         Probe(golden[0], records[0].score),
         metrics,
-        max_batch=served.max_batch,
+        max_rows=min(served.max_batch, REQUEST_ROWS),
         requests=requests,
     )
     try:

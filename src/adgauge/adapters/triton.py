@@ -107,7 +107,7 @@ class TritonClient:
 
 
 class TritonScorer:
-    """Splits a batch into requests of one rung and a few rows, `requests` in flight at most.
+    """Splits a batch into requests of one rung and at most `max_rows` rows, `requests` in flight at most.
 
     A row is rejected only if it is refused alone, twice, while the probe is scored as it should be.
     """
@@ -119,21 +119,21 @@ class TritonScorer:
         probe: Probe,
         metrics: Metrics,
         *,
-        max_batch: int,
+        max_rows: int,
         requests: int,
     ) -> None:
         self._client = client
         self._contract = contract
         self._probe = probe
         self._metrics = metrics
-        self._rows = min(max_batch, REQUEST_ROWS)
+        self._max_rows = max_rows
         self._pool = ThreadPoolExecutor(requests, thread_name_prefix="triton")
         (self._output,) = (spec for spec in contract.outputs if spec.holds == "score")
 
     def score(self, inputs: Sequence[CanonicalInput]) -> Sequence[float | RecordRejected]:
         """See `ports.Scorer`."""
         ratings: dict[int, float | RecordRejected] = {}
-        chunks = _chunks([each.rung for each in inputs], self._rows)
+        chunks = _chunks([each.rung for each in inputs], self._max_rows)
         for chunk, rated in zip(
             chunks,
             self._pool.map(lambda rows: self._rate([inputs[row] for row in rows]), chunks),
