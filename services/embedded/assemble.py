@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from adgauge.adapters.settings import load_settings
 from adgauge.contract import file_sha256
 from adgauge.errors import ConfigurationError
 from services.embedded.settings import EmbeddedSettings
@@ -202,7 +203,7 @@ def _package_folders(module: str) -> list[Path]:
 
 def main(arguments: Sequence[str]) -> int:
     """Assemble every model of the repository; 1 with one line when something is missing."""
-    root = Path(arguments[0]) if arguments else EmbeddedSettings().model_repository
+    root = Path(arguments[0]) if arguments else load_settings(EmbeddedSettings).model_repository
     try:
         for plan in sorted(root.glob(f"*/{ASSEMBLY_FILE}")):
             wrote = assemble(plan.parent)

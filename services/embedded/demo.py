@@ -8,6 +8,7 @@ from pathlib import Path
 from adgauge.adapters.files import CatalogFile, key_and_value
 from adgauge.adapters.kafka import KafkaPublisher, KafkaWriter, plain_connection
 from adgauge.adapters.redis import Reading, ScoreReader, connect
+from adgauge.adapters.settings import load_settings
 from adgauge.cli.terminal import Progress
 from adgauge.errors import RecordRejected
 from adgauge.product import parse_product
@@ -36,7 +37,7 @@ class Catalog:
 def run_demo(path: Path) -> int:
     """Exit code 0 when every record was decided and every scorable product has a score."""
     catalog = read_catalog(path)
-    settings = EmbeddedSettings()
+    settings = load_settings(EmbeddedSettings)
     started = time.monotonic()
     with running_stack(settings, [MODEL]) as stack:
         print(

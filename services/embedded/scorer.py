@@ -12,7 +12,7 @@ from adgauge.adapters.kafka_admin import KafkaAdmin, planned_topics
 from services.embedded.ports import HOST, free_port
 from services.embedded.probes import http_ok
 from services.embedded.processes import ServerProcess
-from services.embedded.settings import child_environment
+from services.embedded.settings import scorer_environment
 from services.embedded.stack import Stack
 
 READY_TIMEOUT_S = 60.0
@@ -60,7 +60,7 @@ def start_scorer(stack: Stack, model_dir: Path, image_root: Path) -> RunningScor
         "ADGAUGE_METRICS_PORT": str(port),
     }
     argv = [sys.executable, "-m", "services.scorer"]
-    process = stack.workspace.start("scorer", argv, child_environment() | variables)
+    process = stack.workspace.start("scorer", argv, scorer_environment() | variables)
     process.wait_until(lambda: http_ok(port, "/healthz/ready"), timeout_s=READY_TIMEOUT_S)
     return RunningScorer(process, f"http://{HOST}:{port}/metrics")
 

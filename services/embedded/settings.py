@@ -35,3 +35,9 @@ class EmbeddedSettings(BaseSettings):
 def child_environment() -> dict[str, str]:
     """The environment of an embedded server."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+
+def scorer_environment() -> dict[str, str]:
+    """The environment of a scorer of ours: it may be told more than we tell it."""
+    told = {name: value for name, value in os.environ.items() if name.startswith("ADGAUGE_")}
+    return child_environment() | told

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from adgauge.adapters.settings import load_settings
 from services.embedded.demo import MODEL
 from services.embedded.scorer import connection_variables, create_topics, start_scorer
 from services.embedded.settings import EmbeddedSettings
@@ -25,7 +26,7 @@ Metrics: {metrics}
 
 def run_up(images: Path) -> int:
     """Start everything and wait; raises ServerFailed when a server dies."""
-    settings = EmbeddedSettings()
+    settings = load_settings(EmbeddedSettings)
     with running_stack(settings, [MODEL]) as stack:
         create_topics(stack)
         scorer = start_scorer(stack, settings.model_repository / MODEL, images)

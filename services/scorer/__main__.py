@@ -23,6 +23,7 @@ from adgauge.adapters.kafka import (
     require_topics,
 )
 from adgauge.adapters.redis import RedisScoreStore, connect, register_generation
+from adgauge.adapters.settings import ServerSettings, load_settings, refuse_misspelt
 from adgauge.errors import AdgaugeError
 from adgauge.images.loader import ImageLoader
 from adgauge.pipeline.retry import Retry
@@ -31,7 +32,7 @@ from adgauge.pipeline.scoring import ScoringPipeline
 from adgauge.telemetry.exposition import Health, TelemetryServer
 from adgauge.telemetry.logging import configure_logging
 from adgauge.telemetry.metrics import Metrics
-from services.scorer.settings import ScorerSettings, load_settings
+from services.scorer.settings import ScorerSettings
 
 log = logging.getLogger("services.scorer")
 
@@ -42,44 +43,50 @@ RETRY_FIRST_S, RETRY_LONGEST_S = 0.2, 10.0
 def main() -> int:
     """Exit code: 0 after a stop that was asked for, 1 with one line when the scorer cannot work."""
     try:
-        settings = load_settings()
+        refuse_misspelt(ServerSettings, ScorerSettings)
+        servers, settings = load_settings(ServerSettings), load_settings(ScorerSettings)
         configure_logging(sys.stderr, getattr(logging, settings.log_level))
         logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it is in our errors
-        serve(settings)
+        serve(servers, settings)
     except AdgaugeError as error:
         print(f"adgauge scorer: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def serve(settings: ScorerSettings) -> None:
+def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
     """Check the model, Redis and the topics, then score until SIGTERM or SIGINT."""
+    kafka, redis_url, triton_url, model_dir = (
+        servers.kafka(),
+        servers.redis(),
+        servers.triton(),
+        servers.model(),
+    )
     metrics, health = Metrics(CollectorRegistry()), Health(time.monotonic, STALLED_AFTER_S)
     stop, at_once = _stop_on_signal(health)
     with ExitStack() as stack:
         telemetry = TelemetryServer(metrics.registry, health, settings.metrics_host, settings.metrics_port)
         stack.enter_context(telemetry)
         admitted = admit(
-            settings.model_dir,
-            settings.triton_url,
+            model_dir,
+            triton_url,
             metrics,
-            deadline_s=settings.triton_deadline_s,
-            requests=settings.triton_requests,
+            deadline_s=servers.triton_deadline_s,
+            requests=servers.triton_requests,
         )
         stack.callback(admitted.scorer.close)
         contract, generation = admitted.contract, settings.generation
         model, digest = f"{contract.name}/{contract.version}", contract.digest()
 
-        redis = connect(settings.redis_url.get_secret_value(), settings.redis_timeout_s)
+        redis = connect(redis_url, servers.redis_timeout_s)
         store = RedisScoreStore(redis, generation, settings.score_ttl_s, random.random)
         stack.callback(store.close)
         register_generation(redis, generation, {"model": model, "digest": digest})
 
-        kafka = settings.kafka_connection()
-        require_topics(kafka, settings.topics())
+        require_topics(kafka, servers.topics())
         writer = KafkaWriter(kafka)
         stack.callback(writer.close)
-        images = ImageLoader(contract.spec.image, schemes=settings.image_schemes, roots=settings.image_roots)
+        images = ImageLoader(contract.spec.image, schemes=servers.image_schemes, roots=servers.image_roots)
         stack.callback(images.close)
 
         pipeline = ScoringPipeline(
@@ -89,18 +96,18 @@ def serve(settings: ScorerSettings) -> None:
             scorer=admitted.scorer,
             store=store,
             score_log=KafkaScoreLog(
-                writer, settings.scores_topic, generation=generation, model=model, contract=digest
+                writer, servers.scores_topic, generation=generation, model=model, contract=digest
             ),
-            dead_letters=KafkaDeadLetters(writer, settings.dead_letters_topic, version("adgauge")),
+            dead_letters=KafkaDeadLetters(writer, servers.dead_letters_topic, version("adgauge")),
             retry=Retry(stop.wait, random.random, metrics, first_s=RETRY_FIRST_S, longest_s=RETRY_LONGEST_S),
             metrics=metrics,
             clock_ms=_now_ms,
-            max_record_bytes=settings.max_record_bytes,
+            max_record_bytes=servers.max_record_bytes,
         )
         source = KafkaSource(
             kafka,
-            settings.products_topic,
-            settings.group,
+            servers.products_topic,
+            servers.group,
             instance_id=settings.instance_id,
             session_timeout_s=settings.session_timeout_s,
             max_records=settings.batch_records,

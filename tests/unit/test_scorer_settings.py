@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from adgauge.adapters.settings import ServerSettings, load_settings, refuse_misspelt
 from adgauge.errors import ConfigurationError
-from services.scorer.settings import load_settings
+from services.scorer.settings import ScorerSettings
 
 GIVEN = {
     "ADGAUGE_KAFKA_BOOTSTRAP": "a:9092,b:9092",
@@ -21,17 +22,18 @@ def _given(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_must_be_given_is_enough() -> None:
-    settings = load_settings()
+    servers = load_settings(ServerSettings)
 
-    assert (settings.generation, settings.model_dir) == (3, Path("/models/m"))
-    assert settings.topics() == ("catalog.products", "catalog.scores", "catalog.products.dlq")
-    assert settings.kafka_connection().options()["bootstrap_servers"] == ["a:9092", "b:9092"]
+    assert load_settings(ScorerSettings).generation == 3
+    assert servers.model() == Path("/models/m")
+    assert servers.topics() == ("catalog.products", "catalog.scores", "catalog.products.dlq")
+    assert servers.kafka().options()["bootstrap_servers"] == ["a:9092", "b:9092"]
 
 
 def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADGAUGE_IMAGE_ROOTS", "/a,/b")
     monkeypatch.setenv("ADGAUGE_IMAGE_SCHEMES", "file,https")
-    settings = load_settings()
+    settings = load_settings(ServerSettings)
 
     assert settings.image_roots == (Path("/a"), Path("/b"))
     assert settings.image_schemes == ("file", "https")
@@ -39,14 +41,21 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADGAUGE_KAFKA_PASSWORD", "secret")
-    assert "secret" not in repr(load_settings())
+    assert "secret" not in repr(load_settings(ServerSettings))
 
 
-@pytest.mark.parametrize("name", GIVEN)
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_generation_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ADGAUGE_GENERATION")
+    with pytest.raises(ConfigurationError, match="ADGAUGE_GENERATION: must be set"):
+        load_settings(ScorerSettings)
+
+
+@pytest.mark.parametrize("name", sorted(GIVEN.keys() - {"ADGAUGE_GENERATION"}))
+def test_an_address_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
-    with pytest.raises(ConfigurationError, match=f"{name}: must be set"):
-        load_settings()
+    servers = load_settings(ServerSettings)
+    with pytest.raises(ConfigurationError, match=f"set {name}, for example"):
+        [ask() for ask in (servers.kafka, servers.redis, servers.triton, servers.model)]
 
 
 @pytest.mark.parametrize(
@@ -64,17 +73,17 @@ def test_a_wrong_value_is_one_line_with_its_name(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name) as caught:
-        load_settings()
+        (load_settings(ServerSettings), load_settings(ScorerSettings))
     assert "\n" not in str(caught.value)
 
 
 def test_a_misspelt_name_is_refused_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADGAUGE_IN_FLIGHT_RECORD", "5")
     with pytest.raises(ConfigurationError, match="did you mean ADGAUGE_IN_FLIGHT_RECORDS"):
-        load_settings()
+        refuse_misspelt(ServerSettings, ScorerSettings)
 
 
 def test_names_of_other_programs_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ADGAUGE_KAFKA_PORT", "ADGAUGE_TEST_KAFKA_BOOTSTRAP", "ADGAUGE_TRITON_VENV"):
         monkeypatch.setenv(name, "1")
-    load_settings()
+    refuse_misspelt(ServerSettings, ScorerSettings)

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 from adgauge.adapters.admission import admit
 from adgauge.adapters.kafka_admin import KafkaAdmin, TopicState
 from adgauge.adapters.redis import ScoreReader, connect, require_writable
+from adgauge.adapters.settings import ServerSettings, load_settings
 from adgauge.cli.models import wrong_files
-from adgauge.cli.settings import CliSettings, load_settings
 from adgauge.contract import load_contract
 from adgauge.errors import AdgaugeError, ConfigurationError
 from adgauge.telemetry.metrics import Metrics
@@ -46,7 +46,7 @@ def check_everything(*, as_json: bool) -> int:
 
 def _findings() -> Iterator[Finding]:
     try:
-        settings = load_settings()
+        settings = load_settings(ServerSettings)
     except AdgaugeError as error:
         yield Finding("settings", ok=False, detail=str(error))
         return
@@ -68,7 +68,7 @@ def _found(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, ok=False, detail=" ".join(str(error).split()))
 
 
-def _kafka(settings: CliSettings) -> Iterator[Finding]:
+def _kafka(settings: ServerSettings) -> Iterator[Finding]:
     needed = {
         settings.products_topic: READ,
         settings.scores_topic: WRITE,
@@ -95,7 +95,7 @@ def topic_usable(name: str, state: TopicState | None, right: str) -> str:
     return f"{state.partitions} partitions, {'readable' if right == READ else 'writable'}{said}"
 
 
-def _group(admin: KafkaAdmin, settings: CliSettings, topics: dict[str, TopicState]) -> str:
+def _group(admin: KafkaAdmin, settings: ServerSettings, topics: dict[str, TopicState]) -> str:
     state = topics.get(settings.products_topic)
     committed = admin.committed(
         settings.group, settings.products_topic, range(state.partitions if state else 0)
@@ -103,7 +103,7 @@ def _group(admin: KafkaAdmin, settings: CliSettings, topics: dict[str, TopicStat
     return f"may be used, {sum(offset > 0 for offset in committed.values())} partitions committed"
 
 
-def _redis(settings: CliSettings) -> str:
+def _redis(settings: ServerSettings) -> str:
     client = connect(settings.redis(), settings.redis_timeout_s)
     try:
         require_writable(client)
@@ -113,7 +113,7 @@ def _redis(settings: CliSettings) -> str:
     return f"writable, {f'generation {live} is live' if live is not None else 'no generation is live yet'}"
 
 
-def _model(settings: CliSettings) -> str:
+def _model(settings: ServerSettings) -> str:
     folder = settings.model()
     contract = load_contract(folder)
     for name, problem in wrong_files(folder, contract).items():
@@ -121,7 +121,7 @@ def _model(settings: CliSettings) -> str:
     return f"{contract.name} version {contract.version}, its files are those of its contract"
 
 
-def _triton(settings: CliSettings) -> str:
+def _triton(settings: ServerSettings) -> str:
     model = admit(
         settings.model(),
         settings.triton(),

@@ -18,8 +18,8 @@ from adgauge.adapters.kafka.writers import (
 )
 from adgauge.adapters.kafka_admin import KafkaAdmin, OutOfTime, TopicRecord
 from adgauge.adapters.redis import Reading, StoredScore
+from adgauge.adapters.settings import ServerSettings, load_settings
 from adgauge.cli.scores import describe, entry_as_json, read_scores, utc
-from adgauge.cli.settings import CliSettings, load_settings
 from adgauge.errors import ConfigurationError
 from adgauge.records import EVENT_HEADER, Order, Tombstone, event_order
 
@@ -52,7 +52,7 @@ class Scan:
 
 def explain_product(product_id: str, *, timeout_s: float, as_json: bool) -> int:
     """Print the product's state, each of its records, and what was looked at."""
-    settings = load_settings()
+    settings = load_settings(ServerSettings)
     deadline = time.monotonic() + timeout_s
     with KafkaAdmin(settings.kafka()) as admin:
         # In this order: what is committed was stored or dead-lettered before, so it is found afterwards.
@@ -83,7 +83,7 @@ def _scan(admin: KafkaAdmin, topic: str, product_id: str, deadline: float) -> Sc
     return Scan(topic, found, read, complete=True)
 
 
-def _committed(admin: KafkaAdmin, settings: CliSettings, products: Scan) -> Mapping[int, int]:
+def _committed(admin: KafkaAdmin, settings: ServerSettings, products: Scan) -> Mapping[int, int]:
     partitions = sorted({record.partition for record in products.records})
     return admin.committed(settings.group, products.topic, partitions) if partitions else {}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from adgauge.adapters.files import NO_PRODUCT, STANDARD_INPUT, CatalogFile, key_and_value
 from adgauge.adapters.kafka import KafkaConnection, KafkaWriter, require_topics
 from adgauge.adapters.kafka_admin import MESSAGE_BYTES, KafkaAdmin
-from adgauge.cli.settings import load_settings
+from adgauge.adapters.settings import ServerSettings, load_settings
 from adgauge.cli.terminal import Progress
 from adgauge.errors import AdgaugeError, ConfigurationError
 from adgauge.records import EVENT_HEADER, Position
@@ -70,7 +70,7 @@ def publish_file(
 
     1 when a line was too large to be published, or records are undecided after `wait_s`.
     """
-    settings = load_settings()
+    settings = load_settings(ServerSettings)
     connection, topic = settings.kafka(), topic or settings.products_topic
     progress = Progress(sys.stderr, time.monotonic)
     with CatalogFile(path, sys.stdin.buffer, MESSAGE_BYTES) as catalog:

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from adgauge.adapters.admission import AdmittedModel, admit
 from adgauge.adapters.files import STANDARD_INPUT, CatalogFile, FileSource, LineStore, Nowhere
+from adgauge.adapters.settings import ServerSettings, load_settings
 from adgauge.cli.decisions import Decisions
 from adgauge.cli.rows import Write, json_writer, line_file, row_file, text_writer
-from adgauge.cli.settings import CliSettings, load_settings
 from adgauge.cli.terminal import Progress
 from adgauge.contract import CONTRACT_FILE
 from adgauge.errors import ConfigurationError
@@ -51,7 +51,7 @@ def score_file(
     as_json: bool,
 ) -> int:
     """Score every line; rows go to `output` or are printed, and a summary says how all lines ended."""
-    settings = load_settings()
+    settings = load_settings(ServerSettings)
     roots = _image_roots(path, image_root, settings)
     metrics, stop = Metrics(CollectorRegistry()), threading.Event()
     with ExitStack() as stack:
@@ -140,7 +140,7 @@ def _rejects(stack: ExitStack, path: Path | None) -> Callable[[str], object]:
     return stack.enter_context(line_file(path)) if path is not None else lambda _: None
 
 
-def _image_roots(path: str, image_root: Path | None, settings: CliSettings) -> Sequence[Path]:
+def _image_roots(path: str, image_root: Path | None, settings: ServerSettings) -> Sequence[Path]:
     """Where relative paths of pictures lead: the folder given, else the configured ones and the file's."""
     if image_root is not None:
         if not image_root.is_dir():
@@ -150,7 +150,7 @@ def _image_roots(path: str, image_root: Path | None, settings: CliSettings) -> S
     return [*settings.image_roots, *own]
 
 
-def _model_dir(model: str | None, settings: CliSettings) -> Path:
+def _model_dir(model: str | None, settings: ServerSettings) -> Path:
     """A folder, a name in the model repository, what the environment says, or the only model there is."""
     if model is None and settings.model_dir is not None:
         return settings.model_dir
@@ -174,11 +174,11 @@ def _repository() -> Path:
         from services.embedded.settings import EmbeddedSettings
     except ImportError as exc:
         raise ConfigurationError("give a model's folder with --model or ADGAUGE_MODEL_DIR") from exc
-    return EmbeddedSettings().model_repository
+    return load_settings(EmbeddedSettings).model_repository
 
 
 @contextmanager
-def _triton(model_dir: Path, settings: CliSettings) -> Iterator[tuple[str, Callable[[], None]]]:
+def _triton(model_dir: Path, settings: ServerSettings) -> Iterator[tuple[str, Callable[[], None]]]:
     """Address of the Triton to use, started here unless one is given, and a check that it lives."""
     if settings.triton_url is not None:
         yield settings.triton_url, lambda: None
@@ -191,7 +191,7 @@ def _triton(model_dir: Path, settings: CliSettings) -> Iterator[tuple[str, Calla
         raise ConfigurationError(
             "set ADGAUGE_TRITON_URL: only a checkout can start a Triton of its own"
         ) from exc
-    embedded = EmbeddedSettings()
+    embedded = load_settings(EmbeddedSettings)
     with Workspace() as workspace:
         triton = start_triton(
             workspace,

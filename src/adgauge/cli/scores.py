@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adgauge.adapters.redis import Reading, ScoreReader, StoredScore, connect
-from adgauge.cli.settings import CliSettings, load_settings
+from adgauge.adapters.settings import ServerSettings, load_settings
 from adgauge.records import Tombstone
 
 
 def print_scores(product_ids: Sequence[str], *, as_json: bool) -> int:
     """Print each product's score in the live generation; 1 when none has one."""
-    reading = read_scores(load_settings(), product_ids)
+    reading = read_scores(load_settings(ServerSettings), product_ids)
     if as_json:
         entries = {name: entry_as_json(entry) for name, entry in reading.entries.items()}
         print(json.dumps({"generation": reading.generation, "products": entries}, ensure_ascii=False))
@@ -26,7 +26,7 @@ def print_scores(product_ids: Sequence[str], *, as_json: bool) -> int:
     return 0 if any(reading.scores.values()) else 1
 
 
-def read_scores(settings: CliSettings, product_ids: Sequence[str]) -> Reading:
+def read_scores(settings: ServerSettings, product_ids: Sequence[str]) -> Reading:
     """Ask Redis once."""
     reader = ScoreReader(connect(settings.redis(), settings.redis_timeout_s), time.monotonic)
     try:

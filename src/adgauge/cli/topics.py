@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from adgauge.adapters.kafka_admin import KafkaAdmin, planned_topics
-from adgauge.cli.settings import load_settings
+from adgauge.adapters.settings import ServerSettings, load_settings
 
 
 def create_missing_topics(partitions: int) -> int:
     """Create the three topics where they are missing, each with its retention."""
-    settings = load_settings()
-    plans = planned_topics(settings.products_topic, settings.scores_topic, settings.dead_letters_topic)
+    settings = load_settings(ServerSettings)
+    plans = planned_topics(*settings.topics())
     with KafkaAdmin(settings.kafka()) as admin:
         existing = admin.topics([plan.name for plan in plans])
         for plan in plans:

@@ -1,0 +1,128 @@
+"""Where the servers are and what is trusted: from the environment, under one name for all programs.
+
+Programs load the classes they need and hand plain values on; what is missing or wrong is one line that names
+its variable.
+"""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from adgauge.adapters.kafka import KafkaConnection
+from adgauge.errors import ConfigurationError
+
+PREFIX = "ADGAUGE_"
+# Close to a name of ours and meant for another program.
+_OF_OTHERS = {
+    f"{PREFIX}{name}"
+    for name in ("KAFKA_PORT", "REDIS_PORT", "TRITON_PORT", "TRITON_VENV", "TEST_KAFKA_BOOTSTRAP")
+}
+
+
+def _listed(value: object) -> object:
+    """Commas between the items of a list."""
+    return [item for item in value.split(",") if item] if isinstance(value, str) else value
+
+
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_listed)]
+Schemes = Annotated[tuple[Literal["http", "https", "file", "data"], ...], NoDecode, BeforeValidator(_listed)]
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
+
+
+class ServerSettings(BaseSettings):
+    """Where the servers are. None: not given; a program that needs it says so."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    kafka_bootstrap: str | None = Field(
+        default=None, description="`host:port` of a broker; several with commas between"
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = Field(default=None, description="PEM file; without it the system's")
+    kafka_timeout_s: PositiveFloat = Field(default=10.0, description="longest wait for one answer")
+    products_topic: str = "catalog.products"
+    scores_topic: str = "catalog.scores"
+    dead_letters_topic: str = "catalog.products.dlq"
+    group: str = Field(
+        default="adgauge-scorer", description="consumer group; workers of one group share work"
+    )
+    redis_url: SecretStr | None = Field(default=None, description="`redis://[user:password@]host:port/db`")
+    redis_timeout_s: PositiveFloat = 2.0
+    triton_url: str | None = Field(
+        default=None, description="gRPC `host:port`; a name may stand for several replicas"
+    )
+    triton_deadline_s: PositiveFloat = 10.0
+    triton_requests: PositiveInt = Field(default=8, description="requests in flight at most")
+    model_dir: Path | None = Field(
+        default=None, description="folder with contract.json, golden.jsonl and the tokenizer"
+    )
+    image_schemes: Schemes = Field(default=("https", "data"), description="of http, https, file, data")
+    image_roots: Paths = Field(default=(), description="folders that `file:` pictures may lie in")
+    max_record_bytes: PositiveInt = Field(default=2**20, description="a larger record is rejected")
+
+    def kafka(self) -> KafkaConnection:
+        """How to reach the brokers; raises ConfigurationError when none is given."""
+        return KafkaConnection(
+            bootstrap=_given(self.kafka_bootstrap, "ADGAUGE_KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
+            timeout_s=self.kafka_timeout_s,
+            security_protocol=self.kafka_security_protocol,
+            sasl_mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_username,
+            password=self.kafka_password.get_secret_value() if self.kafka_password else None,
+            ca_file=self.kafka_ca_file,
+        )
+
+    def redis(self) -> str:
+        """The URL of Redis; raises ConfigurationError when none is given."""
+        url = self.redis_url.get_secret_value() if self.redis_url else None
+        return _given(url, "ADGAUGE_REDIS_URL", "redis://127.0.0.1:6379/0")
+
+    def topics(self) -> tuple[str, str, str]:
+        """Products, scores, dead letters."""
+        return self.products_topic, self.scores_topic, self.dead_letters_topic
+
+    def triton(self) -> str:
+        """`host:port` of Triton; raises ConfigurationError when none is given."""
+        return _given(self.triton_url, "ADGAUGE_TRITON_URL", "127.0.0.1:8001")
+
+    def model(self) -> Path:
+        """The model's folder; raises ConfigurationError when none is given."""
+        given = str(self.model_dir) if self.model_dir else None
+        return Path(_given(given, "ADGAUGE_MODEL_DIR", "model_repository/effimini_lite0"))
+
+
+def load_settings(kind: type[AnySettings]) -> AnySettings:
+    """Read the environment; raises ConfigurationError with one line that says what to change."""
+    try:
+        return kind()
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = f"{PREFIX}{first['loc'][0]}".upper()
+        problem = "must be set" if first["type"] == "missing" else first["msg"]
+        raise ConfigurationError(f"{name}: {problem}") from exc
+
+
+def refuse_misspelt(*kinds: type[BaseSettings]) -> None:
+    """A name that is nearly one of theirs is a mistake nobody would notice: raises ConfigurationError."""
+    ours = {f"{PREFIX}{name}".upper() for kind in kinds for name in kind.model_fields}
+    for name in sorted(os.environ):
+        unknown = name.startswith(PREFIX) and name not in ours | _OF_OTHERS
+        if unknown and (close := get_close_matches(name, ours, n=1, cutoff=0.85)):
+            raise ConfigurationError(f"{name} is no setting; did you mean {close[0]}?")
+
+
+def _given(value: str | None, variable: str, example: str) -> str:
+    if value is None:
+        raise ConfigurationError(f"set {variable}, for example to {example}")
+    return value
