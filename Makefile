@@ -29,10 +29,13 @@ tools: ## pinned programs the tests need, under .tools/
 	@$(PYTHON) tools/install.py
 
 weights: .venv-dev/ready ## train the default head again and export it
-	.venv-dev/bin/python -m adgauge.training.finetune
+	.venv-dev/bin/python tools/photos.py .cache/photos >/dev/null
+	.venv-dev/bin/python -m adgauge.training.finetune src/adgauge/training/recipes/effimini_lite0_head.toml \
+	  --photos .cache/photos --out .cache/checkpoints/effimini_lite0
+	.venv-dev/bin/python -m adgauge.export.repository .cache/checkpoints/effimini_lite0 model_repository
 
 proof: .venv-dev/ready .venv-triton/ready tools ## long measurements; writes docs/figures/*.json
-	.venv-dev/bin/python benchmarks/ranking.py
+	$(if $(RANKING),.venv-dev/bin/python -m benchmarks.ranking $(RANKING),@echo 'ranking: give RANKING="FOLDER:COUNT …"')
 
 clean: ## remove what the targets above made
 	rm -rf .venv .venv-dev .venv-triton .tools .mypy_cache .ruff_cache .pytest_cache

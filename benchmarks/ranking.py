@@ -3,9 +3,9 @@
     python -m benchmarks.ranking FOLDER:COUNT…
 
 Each FOLDER holds a `products.jsonl` in the item schema and the pictures it names; the first COUNT products
-are taken. A picture's long side is fitted to 512 px and then it is damaged while the text stays as it is, and
-the other way round. Everything goes through the canonicalizer and the assembled graph, as in serving. Training
-saw none of these products, and neither lossy compression nor motion blur.
+are taken. A picture's long side is fitted to 512 px and then it is damaged while the text stays as it is,
+and the other way round. Everything goes through the canonicalizer and the assembled graph, as in serving.
+Training saw none of these products, and neither lossy compression nor motion blur.
 """
 
 from __future__ import annotations
@@ -181,7 +181,9 @@ def main(arguments: Sequence[str]) -> int:
         "kinds": kinds,
         "clean_scores": score_range(made, scores),
     }
-    path = write_figures("ranking", "python -m benchmarks.ranking FOLDER:COUNT…", figures)
+    path = write_figures(
+        "ranking", f"python -m benchmarks.ranking {' '.join(Path(a).name for a in arguments)}", figures
+    )
     for kind, cells in kinds.items():
         print(f"{kind:32}", *(f"{source} {cell['share']:.3f}" for source, cell in cells.items()), sep="  ")
     print(f"written to {path}")
