@@ -25,6 +25,7 @@ from adgauge.telemetry.metrics import Metrics
 from tests.brightness import POISON, SIDE, grey_score, product_bytes
 
 MAX_ROWS = 8
+MAX_BATCH = 32
 
 
 class Bench:
@@ -41,7 +42,15 @@ class Bench:
 
     def with_probe(self, score: float) -> TritonScorer:
         probe = Probe(self.golden[0], score)
-        return TritonScorer(self.client, self.contract, probe, self.metrics, max_rows=MAX_ROWS, requests=4)
+        return TritonScorer(
+            self.client,
+            self.contract,
+            probe,
+            self.metrics,
+            max_rows=MAX_ROWS,
+            max_batch=MAX_BATCH,
+            requests=4,
+        )
 
     def canonical(self, level: int, title: str = "a thing") -> CanonicalInput:
         product = parse_product(product_bytes("P", None, title), 10_000)
@@ -78,18 +87,35 @@ def test_nothing_to_score_asks_nobody(bench: Bench) -> None:
     assert bench.scorer.score([]) == []
 
 
-def test_a_poison_row_is_rejected_alone_at_the_price_of_few_requests(bench: Bench) -> None:
-    inputs = [bench.canonical(level) for level in range(MAX_ROWS)]
-    inputs[5] = bench.canonical(5, POISON)
+@pytest.mark.parametrize("rows", [1, 2, 4, 8])
+def test_a_poison_row_is_rejected_alone_at_the_price_of_few_requests(bench: Bench, rows: int) -> None:
+    poison = rows // 2
+    inputs = [bench.canonical(level) for level in range(rows)]
+    inputs[poison] = bench.canonical(poison, POISON)
     scores = bench.scorer.score(inputs)
-    refused = scores[5]
+    refused = scores[poison]
 
     assert isinstance(refused, RecordRejected)
     assert (refused.reason, refused.stage) == (RejectReason.MODEL_ERROR, "score")
     assert [each for each in scores if isinstance(each, float)] == pytest.approx(
-        [grey_score(level) for level in range(MAX_ROWS) if level != 5], abs=1e-4
+        [grey_score(level) for level in range(rows) if level != poison], abs=1e-4
     )
-    assert bench.requests() - 1 <= 2 * math.log2(MAX_ROWS) + 2
+    assert bench.requests() - 1 <= 2 * math.log2(rows) + 2
+
+
+def test_rows_merged_with_anothers_poison_row_are_scored(bench: Bench) -> None:
+    good, poison = bench.canonical(50), bench.canonical(50, POISON)
+
+    def score(number: int) -> float | RecordRejected:
+        return bench.scorer.score([poison if number % 4 == 0 else good])[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        scores = list(pool.map(score, range(40)))
+
+    assert all(isinstance(each, RecordRejected) for each in scores[::4])
+    assert [each for number, each in enumerate(scores) if number % 4] == pytest.approx(
+        [grey_score(50)] * 30, abs=1e-4
+    )
 
 
 def test_no_row_is_rejected_while_the_golden_record_fails(bench: Bench) -> None:

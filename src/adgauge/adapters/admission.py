@@ -47,6 +47,7 @@ def admit(
         Probe(golden[0], records[0].score),
         metrics,
         max_rows=min(served.max_batch, REQUEST_ROWS),
+        max_batch=served.max_batch,
         requests=requests,
     )
     try:

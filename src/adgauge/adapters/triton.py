@@ -109,7 +109,8 @@ class TritonClient:
 class TritonScorer:
     """Splits a batch into requests of one rung and at most `max_rows` rows, `requests` in flight at most.
 
-    A row is rejected only if it is refused alone, twice, while the probe is scored as it should be.
+    `max_batch` is what Triton merges at most. A row is rejected only if it is refused in a batch of its own
+    while the probe is scored as it should be.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class TritonScorer:
         metrics: Metrics,
         *,
         max_rows: int,
+        max_batch: int,
         requests: int,
     ) -> None:
         self._client = client
@@ -127,6 +129,7 @@ class TritonScorer:
         self._probe = probe
         self._metrics = metrics
         self._max_rows = max_rows
+        self._max_batch = max_batch
         self._pool = ThreadPoolExecutor(requests, thread_name_prefix="triton")
         (self._output,) = (spec for spec in contract.outputs if spec.holds == "score")
 
@@ -143,27 +146,30 @@ class TritonScorer:
         return [ratings[row] for row in range(len(inputs))]
 
     def _rate(self, rows: Sequence[CanonicalInput]) -> list[float | RecordRejected]:
-        """Rate one request's rows; a refused request is halved until the poison row stands alone."""
         try:
             return list(self._request(rows))
-        except _Refused:
-            if len(rows) == 1:
-                return [self._once_more(rows[0])]
-        half = len(rows) // 2
-        return self._rate(rows[:half]) + self._rate(rows[half:])
+        except _Refused:  # perhaps because of a row of another worker in the same Triton batch
+            return self._isolate(rows)
 
-    def _once_more(self, row: CanonicalInput) -> float | RecordRejected:
-        # The first refusal may have come from a poison row of another worker in the same Triton batch.
-        self._require_health()
+    def _isolate(self, rows: Sequence[CanonicalInput]) -> list[float | RecordRejected]:
+        """Halve what is refused until a poison row stands alone. No request shares a batch with others."""
         try:
-            return self._request([row])[0]
+            return list(self._request_alone(rows))
         except _Refused as refused:
-            return RecordRejected(RejectReason.MODEL_ERROR, Stage.SCORE, str(refused))
+            if len(rows) == 1:
+                self._require_health()
+                return [RecordRejected(RejectReason.MODEL_ERROR, Stage.SCORE, str(refused))]
+        half = len(rows) // 2
+        return self._isolate(rows[:half]) + self._isolate(rows[half:])
+
+    def _request_alone(self, rows: Sequence[CanonicalInput]) -> list[float]:
+        """Repeat the rows until they fill a Triton batch: nothing can be merged with them."""
+        return self._request([rows[row % len(rows)] for row in range(self._max_batch)])[: len(rows)]
 
     def _require_health(self) -> None:
         """Before a row is blamed the model must score the probe: else it is us, not the data."""
         try:
-            (score,) = self._request([self._probe.canonical])
+            (score,) = self._request_alone([self._probe.canonical])
         except _Refused as refused:
             raise BackendUnavailable(_BACKEND, f"the golden record is refused: {refused}") from refused
         if abs(score - self._probe.score) > self._contract.tolerance:
