@@ -1,5 +1,6 @@
 """`make demo`: publish a catalog, watch it being scored by real servers, and say what came out."""
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ def run_demo(path: Path) -> int:
     """Exit code 0 when every record was decided and every scorable product has a score."""
     catalog = read_catalog(path)
     settings = load_settings(EmbeddedSettings)
+    print(f"catalog   {os.path.relpath(path)}: {len(catalog.records)} records")
     started = time.monotonic()
     with running_stack(settings, [MODEL]) as stack:
         print(

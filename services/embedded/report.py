@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import quantiles
 
 from adgauge.adapters.redis import Reading, StoredScore
+from adgauge.records import Flag
 from services.embedded.scorer import Samples, total
 
 SHOWN = 5
@@ -77,7 +78,7 @@ def _facts(report: Report) -> dict[str, str]:
     p50, p95 = report.freshness_s
     facts = {
         "outcomes": _outcomes(report),
-        "pictures": _pictures(report.scorer),
+        "pictures": _pictures(report),
         "speed": f"{report.records / report.seconds:.1f} records/s in {report.seconds:.1f} s",
         "freshness": f"event to score: p50 {p50:.1f} s, p95 {p95:.1f} s",
     }
@@ -107,11 +108,15 @@ def _by_label(samples: Samples, outcome: str) -> list[tuple[str, int]]:
     )
 
 
-def _pictures(samples: Samples) -> str:
+def _pictures(report: Report) -> str:
     counts = {
         dict(labels)["result"]: int(value)
-        for (name, labels), value in samples.items()
+        for (name, labels), value in report.scorer.items()
         if name == "adgauge_images_total" and value
     }
-    missing = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()) if reason != "ok")
-    return f"{counts.get('ok', 0)} loaded{f' · scored without: {missing}' if missing else ''}"
+    loaded = counts.pop("ok", 0)
+    without = sum(Flag.NO_IMAGE in entry.flags for entry in report.ranked)
+    unnamed = without - sum(counts.values())
+    reasons = [f"{reason} {count}" for reason, count in sorted(counts.items())]
+    why = ", ".join([*reasons, f"none named {unnamed}"] if unnamed > 0 else reasons)
+    return f"{loaded} loaded · {without} products scored without{f' ({why})' if why else ''}"
