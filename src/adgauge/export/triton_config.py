@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from adgauge.contract import ModelContract, TensorSpec
+from adgauge.contract import DIGEST_PARAMETER, ModelContract, TensorSpec
 
 Target = Literal["gpu", "cpu"]
 
 MAX_BATCH = 32
 PREFERRED_BATCHES = (8, 16, 32)
 QUEUE_DELAY_US = 2000
-DIGEST_PARAMETER = "contract_digest"
 
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "int64": "TYPE_INT64"}
 # All that may differ between production and a machine without a GPU.
