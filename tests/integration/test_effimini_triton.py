@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tritonclient.grpc as grpc
 import urllib3
@@ -28,14 +29,14 @@ TYPES = {"uint8": "UINT8", "float32": "FP32", "int64": "INT64"}
 
 
 @pytest.fixture(scope="module")
-def triton(workspace: Workspace) -> Iterator[Triton]:
+def triton() -> Iterator[Triton]:
     settings = EmbeddedSettings()
-    server = start_triton(
-        workspace, venv=settings.triton_venv, repository=settings.model_repository, models=[NAME]
-    )
-    server.wait_until_ready()
-    yield server
-    server.process.stop()
+    with Workspace() as workspace:
+        server = start_triton(
+            workspace, venv=settings.triton_venv, repository=settings.model_repository, models=[NAME]
+        )
+        server.wait_until_ready()
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def counters(triton: Triton, *names: str) -> dict[str, float]:
     return {name: float(values[0]) for name, values in found.items()}
 
 
-def changed(row: CanonicalInput, name: str, values: np.ndarray) -> CanonicalInput:  # type: ignore[type-arg]
+def changed(row: CanonicalInput, name: str, values: npt.NDArray[np.generic]) -> CanonicalInput:
     return CanonicalInput({**row.arrays, name: values}, row.rung, row.flags, row.digest)
 
 
