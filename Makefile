@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CATALOG ?= examples/catalog/products.jsonl
 
-.PHONY: help demo up test check tools weights bench proof clean
+.PHONY: help demo up test check tools weights proof clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t12
@@ -34,8 +34,12 @@ weights: .venv-dev/ready ## train the default head again and export it
 	  --photos .cache/photos --out .cache/checkpoints/effimini_lite0
 	.venv-dev/bin/python -m adgauge.export.repository .cache/checkpoints/effimini_lite0 model_repository
 
-proof: .venv-dev/ready .venv-triton/ready tools ## long measurements; writes docs/figures/*.json
-	$(if $(RANKING),.venv-dev/bin/python -m benchmarks.ranking $(RANKING),@echo 'ranking: give RANKING="FOLDER:COUNT …"')
+DATA ?= ../shared/data
+proof: .venv/ready .venv-dev/ready .venv-triton/ready ## long measurements; writes docs/figures/*.json (catalogs: DATA=folder)
+	.venv/bin/python -m benchmarks.demo
+	.venv-dev/bin/python -m benchmarks.ranking $(DATA)/magento:125 $(DATA)/ml100k:175
+	.venv/bin/python -m benchmarks.agreement $(DATA)/magento/products.jsonl $(DATA)/amazon2023_text/products.jsonl
+	.venv-dev/bin/python tools/figures.py
 
 clean: ## remove what the targets above made
 	rm -rf .venv .venv-dev .venv-triton .tools .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,7 @@
 """Real servers for the tests, each started once a session."""
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ from tests.pinned_tools import require_tool
 from tools.install import KAFKA_JARS
 
 TOPIC_PREFIX = "adgauge-test-"
+
+# A shell ignores these for what it runs in the background, and children inherit that: tests of Ctrl-C and
+# of a closed terminal would then send signals that nobody can hear.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 MakeTopic = Callable[..., str]
 

@@ -1,4 +1,4 @@
-"""Makes products.jsonl, images/ and NOTICE from source/*.toml: same source, same Pillow, same bytes.
+"""Makes products.jsonl, images/ and NOTICE from written/*.toml: same source, same Pillow, same bytes.
 
     python -m examples.catalog.make_catalog PHOTOS [--sheet FILE]
 
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _open_photos(paths: list[Path]) -> dict[str, Image.Image]:
-    """The photographs of source/photos.toml by alias, cut-outs with their transparency."""
+    """The photographs of written/photos.toml by alias, cut-outs with their transparency."""
     found = {}
     for alias, entry in photos().items():
         (path,) = (path for path in paths if str(path).endswith(entry["member"]))

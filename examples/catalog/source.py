@@ -1,4 +1,4 @@
-"""Reads the hand-written part of the catalog, source/*.toml."""
+"""Reads the hand-written part of the catalog, written/*.toml."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 HERE = Path(__file__).parent
-SOURCE = HERE / "source"
+WRITTEN = HERE / "written"
 
 ImagesForm = Literal["list", "columns", "video", "missing", "dead_url"]
 Encoding = Literal[
@@ -71,7 +71,7 @@ class Product:
 def products() -> list[Product]:
     """Every product, in the order of their ids."""
     found = []
-    for path in sorted(SOURCE.glob("*.toml")):
+    for path in sorted(WRITTEN.glob("*.toml")):
         text = tomllib.loads(path.read_text())
         shared = {key: text[key] for key in ("main_category", "category") if key in text}
         for entry in text.get("product", []):
@@ -81,9 +81,9 @@ def products() -> list[Product]:
 
 def changes() -> dict[str, list[dict[str, Any]]]:
     """What follows the products: `update`, `delete` and `raw` lines."""
-    return tomllib.loads((SOURCE / "changes.toml").read_text())
+    return tomllib.loads((WRITTEN / "changes.toml").read_text())
 
 
 def photos() -> dict[str, dict[str, str]]:
     """Photographs by alias: member (end of a path in tools/photos.toml) and photographer."""
-    return tomllib.loads((SOURCE / "photos.toml").read_text())
+    return tomllib.loads((WRITTEN / "photos.toml").read_text())

@@ -8,9 +8,9 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from adgauge.contract import ModelContract, load_contract
+from adgauge.contract import DIGEST_PARAMETER, ModelContract, load_contract
 from adgauge.export.repository import MODEL_PY, write_configs
-from adgauge.export.triton_config import DIGEST_PARAMETER, Target, triton_config
+from adgauge.export.triton_config import Target, triton_config
 from adgauge.training.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]

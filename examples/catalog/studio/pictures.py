@@ -1,4 +1,4 @@
-"""A product's picture, from its description in source/*.toml."""
+"""A product's picture, from its description in written/*.toml."""
 
 from __future__ import annotations
 
