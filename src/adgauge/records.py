@@ -155,8 +155,9 @@ def event_order(header: bytes | None, record_ms: int, now_ms: int, offset: int) 
     A valid `adgauge-event-ms` header wins over the Kafka timestamp, but may lie at most five minutes past
     it; nothing may lie more than five minutes past now. A clock from 2099 must not freeze a product.
     """
-    record_clamped = record_ms > now_ms + CLOCK_SKEW_MS
-    reference = now_ms if record_clamped else max(record_ms, 0)
+    # A negative timestamp is how Kafka writes that there is none.
+    record_clamped = record_ms > now_ms + CLOCK_SKEW_MS or record_ms < 0
+    reference = now_ms if record_clamped else record_ms
     stated = _parse_event_ms(header)
     if stated is None:
         return Order(reference, offset), record_clamped

@@ -223,3 +223,28 @@ def test_a_url_that_is_none_is_a_configuration_error() -> None:
 def test_a_wrong_password_is_a_configuration_error(redis_url: str) -> None:
     with pytest.raises(ConfigurationError, match="refuses us"):
         connect(redis_url.replace("://", "://nobody:wrong@"), timeout_s=1.0)
+
+
+def test_a_password_that_breaks_the_url_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="%2F") as caught:
+        connect("redis://:s3c/ret@host:6379/0", timeout_s=1.0)
+    assert "s3c" not in str(caught.value)
+
+
+def test_a_key_of_another_type_is_overwritten(client: redis.Redis) -> None:
+    client.hset(score_key(1, "P1"), "field", "value")
+    store = RedisScoreStore(client, 1, ttl_s=60.0, random=lambda: 0.5)
+    assert list(store.put([score(1)])) == [True]
+
+
+def test_a_refused_write_says_what_redis_said_and_not_the_command(redis_url: str) -> None:
+    admin = redis.Redis.from_url(redis_url)
+    admin.acl_setuser("reader", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-set"])
+    client = connect(redis_url.replace("://", "://reader:x@"), timeout_s=2.0)
+    store = RedisScoreStore(client, 1, ttl_s=60.0, random=lambda: 0.5)
+    with pytest.raises(BackendUnavailable) as caught:
+        store.put([score(1)])
+    assert "ag:1:P1" not in str(caught.value)
+    store.close()
+    admin.acl_deluser("reader")
+    admin.close()

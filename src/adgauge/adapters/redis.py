@@ -56,7 +56,9 @@ local function less(a, b)
   return a < b
 end
 local line, event, offset = ARGV[1], ARGV[2], ARGV[3]
-local held_event, held_offset = (redis.call('GET', KEYS[1]) or ''):match('^%S+ (%d+) (%d+)')
+local held = redis.pcall('GET', KEYS[1])
+if type(held) ~= 'string' then held = '' end -- nothing, or a key of another type, which is none of ours
+local held_event, held_offset = held:match('^%S+ (%d+) (%d+)')
 if held_event and (less(event, held_event) or (event == held_event and less(offset, held_offset))) then
   return 0
 end
@@ -138,8 +140,12 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
             encoding_errors="replace",
         )
         client.ping()
-    except ValueError as exc:
-        raise ConfigurationError(f"ADGAUGE_REDIS_URL: {exc}") from exc
+    except ValueError:
+        # The error may quote a part of the password, so it is not repeated.
+        raise ConfigurationError(
+            "ADGAUGE_REDIS_URL: not of the form redis://[user:password@]host:port/db; in a password"
+            " write / as %2F, # as %23, ? as %3F, @ as %40"
+        ) from None
     except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
         raise ConfigurationError(
             f"Redis at {_address(url)} refuses us: {exc}; check the user and password in ADGAUGE_REDIS_URL"
@@ -160,7 +166,8 @@ def require_writable(client: redis.Redis) -> None:
             f"Redis does not let us write: {exc}; allow SET and EVALSHA on ag:*, on the primary"
         ) from exc
     except RedisError as exc:
-        raise BackendUnavailable(_BACKEND, str(exc)) from exc
+        # A pipeline puts the whole command before what went wrong.
+        raise BackendUnavailable(_BACKEND, str(exc).rsplit("caused error: ", 1)[-1]) from exc
 
 
 def register_generation(client: redis.Redis, generation: int, description: Mapping[str, str]) -> None:
@@ -206,6 +213,9 @@ class RedisScoreStore:
             except NoScriptError:  # a server that has just started knows no scripts
                 self._client.script_load(_PUT)
                 return self._put(entries)
+            except ReadOnlyError:  # demoted: its name may lead to the new master by now
+                self._client.connection_pool.disconnect()
+                raise
 
     def _put(self, entries: Sequence[Score | Tombstone]) -> list[bool]:
         pipeline = self._client.pipeline(transaction=False)
@@ -278,7 +288,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except RedisError as exc:
-        raise BackendUnavailable(_BACKEND, str(exc)) from exc
+        # A pipeline puts the whole command before what went wrong.
+        raise BackendUnavailable(_BACKEND, str(exc).rsplit("caused error: ", 1)[-1]) from exc
 
 
 def _address(url: str) -> str:

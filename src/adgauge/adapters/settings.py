@@ -72,7 +72,8 @@ class ServerSettings(BaseSettings):
     max_record_bytes: PositiveInt = Field(default=2**20, description="a larger record is rejected")
 
     def kafka(self) -> KafkaConnection:
-        """How to reach the brokers; raises ConfigurationError when none is given."""
+        """How to reach the brokers; raises ConfigurationError when none is given or settings disagree."""
+        self._require_kafka_settings_to_agree()
         return KafkaConnection(
             bootstrap=_given(self.kafka_bootstrap, "ADGAUGE_KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
             timeout_s=self.kafka_timeout_s,
@@ -82,6 +83,20 @@ class ServerSettings(BaseSettings):
             password=self.kafka_password.get_secret_value() if self.kafka_password else None,
             ca_file=self.kafka_ca_file,
         )
+
+    def _require_kafka_settings_to_agree(self) -> None:
+        sasl = self.kafka_security_protocol.startswith("SASL")
+        credentials = (self.kafka_sasl_mechanism, self.kafka_username, self.kafka_password)
+        if sasl and None in credentials:
+            raise ConfigurationError(
+                f"{self.kafka_security_protocol} needs ADGAUGE_KAFKA_SASL_MECHANISM, _USERNAME and _PASSWORD"
+            )
+        if not sasl and any(credentials):
+            raise ConfigurationError(
+                "Kafka credentials are given and not used: set ADGAUGE_KAFKA_SECURITY_PROTOCOL to SASL_SSL"
+            )
+        if self.kafka_ca_file is not None and not self.kafka_ca_file.is_file():
+            raise ConfigurationError(f"ADGAUGE_KAFKA_CA_FILE: {self.kafka_ca_file} is not a file")
 
     def redis(self) -> str:
         """The URL of Redis; raises ConfigurationError when none is given."""

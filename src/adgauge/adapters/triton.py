@@ -35,8 +35,8 @@ _CHANNEL = [
 ]
 # What a poison row draws: Triton refuses the request, or the model raises and fails all it was merged with.
 _REFUSALS = {"StatusCode.INVALID_ARGUMENT", "StatusCode.INTERNAL"}
-# Told with several status codes while a model is being loaded or replaced.
-_NOT_LOADED = ("unknown model", "no available versions", "not at ready state", "is not ready")
+# Told with several status codes while a model is being loaded or replaced, or when its process has died.
+_NOT_LOADED = ("unknown model", "no available versions", "not at ready state", "is not ready", "not healthy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ class TritonClient:
 class TritonScorer:
     """Splits a batch into requests of one rung and at most `max_rows` rows, `requests` in flight at most.
 
-    `max_batch` is what Triton merges at most. A row is rejected only if it is refused in a batch of its own
-    while the probe is scored as it should be.
+    `max_batch` is what Triton merges at most. A row is rejected only if it is refused again in a batch of its
+    own and the probe is then scored as it should be.
     """
 
     def __init__(
@@ -148,19 +148,26 @@ class TritonScorer:
     def _rate(self, rows: Sequence[CanonicalInput]) -> list[float | RecordRejected]:
         try:
             return list(self._request(rows))
-        except _Refused:  # perhaps because of a row of another worker in the same Triton batch
-            return self._isolate(rows)
+        except _Refused:
+            if len(rows) > 1:  # a single row is asked again alone, and then the probe
+                self._require_health()
+            return self._halves(rows)
+
+    def _halves(self, rows: Sequence[CanonicalInput]) -> list[float | RecordRejected]:
+        half = (len(rows) + 1) // 2
+        return [rated for part in (rows[:half], rows[half:]) if part for rated in self._isolate(part)]
 
     def _isolate(self, rows: Sequence[CanonicalInput]) -> list[float | RecordRejected]:
-        """Halve what is refused until a poison row stands alone. No request shares a batch with others."""
+        """Rate what was refused, in requests of its own: the refusal may have been for another worker's row
+        that Triton merged with ours. Halved until a poison row stands alone.
+        """
         try:
             return list(self._request_alone(rows))
         except _Refused as refused:
-            if len(rows) == 1:
-                self._require_health()
-                return [RecordRejected(RejectReason.MODEL_ERROR, Stage.SCORE, str(refused))]
-        half = len(rows) // 2
-        return self._isolate(rows[:half]) + self._isolate(rows[half:])
+            if len(rows) > 1:
+                return self._halves(rows)
+            self._require_health()
+            return [RecordRejected(RejectReason.MODEL_ERROR, Stage.SCORE, str(refused))]
 
     def _request_alone(self, rows: Sequence[CanonicalInput]) -> list[float]:
         """Repeat the rows until they fill a Triton batch: nothing can be merged with them."""
