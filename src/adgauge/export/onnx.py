@@ -7,12 +7,15 @@ same on every machine; the data file can be put together from packages without t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx
+import onnx_ir
 import torch
+from onnxscript import optimizer
 from torch import Tensor, nn
 
 from adgauge.contract import ModelContract
@@ -33,10 +36,10 @@ class StoredTensor:
 
 
 def export_graph(model: nn.Module, contract: ModelContract) -> onnx.ModelProto:
-    """The model's forward pass with any number of rows and tokens; a few seconds of work.
+    """The model's forward pass with any number of rows and tokens; some seconds of work.
 
-    Nothing is folded or fused: the runtime does that when it loads the graph, and every weight stays what the
-    checkpoint calls it.
+    What does not depend on weights is folded. Weights are not, nor fused: the runtime does that when it loads
+    the graph, and here every one of them stays what the checkpoint calls it.
     """
     batch = torch.export.Dim("batch")
     tokens = torch.export.Dim("tokens", max=contract.spec.text.token_limit)
@@ -58,7 +61,16 @@ def export_graph(model: nn.Module, contract: ModelContract) -> onnx.ModelProto:
         )
     if program is None:  # only without dynamo
         raise AssertionError
+    weights = set(model.state_dict())
+    optimizer.fold_constants(program.model, should_fold=partial(_fold_unless_weight, weights))
+    optimizer.remove_unused_nodes(program.model)
     return _without_traces(program.model_proto)
+
+
+def _fold_unless_weight(weights: Set[str], node: onnx_ir.Node) -> bool | None:
+    """False keeps a node; None leaves the decision to the optimizer."""
+    touched = {value.name for value in node.inputs if value is not None}
+    return False if touched & weights else None
 
 
 def example_inputs(contract: ModelContract, rows: int = 2, tokens: int = 16) -> tuple[Tensor, ...]:
@@ -117,8 +129,3 @@ def export_model(model: nn.Module, contract: ModelContract, folder: Path) -> lis
         for place, content in zip(stored, contents, strict=True):
             file.write(bytes(place.offset - file.tell()) + content)
     return stored
-
-
-def inputs_by_name(contract: ModelContract, arrays: Sequence[Tensor]) -> Mapping[str, Tensor]:
-    """Tensors in `forward`'s order under the names of the contract."""
-    return {tensor.name: array for tensor, array in zip(contract.inputs, arrays, strict=True)}
