@@ -4,12 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from adgauge.errors import AdgaugeError
-from services.embedded.demo import run_demo
-from services.embedded.settings import ROOT
-from services.embedded.up import run_up
-
-SAMPLE = ROOT / "examples" / "catalog" / "products.jsonl"
+SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "catalog" / "products.jsonl"
 
 
 def main() -> int:
@@ -21,12 +16,22 @@ def main() -> int:
     actions.add_parser("up", help="keep servers and scorer running until Ctrl-C")
     arguments = parser.parse_args()
     try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Imported here, so that Ctrl-C is quiet from the first moment.
+    from adgauge.errors import AdgaugeError
+    from services.embedded.demo import run_demo
+    from services.embedded.up import run_up
+
+    try:
         return run_demo(arguments.catalog) if arguments.action == "demo" else run_up(Path.cwd())
     except AdgaugeError as error:
         print(f"adgauge: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":

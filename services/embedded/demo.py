@@ -11,7 +11,7 @@ from adgauge.adapters.kafka import KafkaPublisher, KafkaWriter, plain_connection
 from adgauge.adapters.redis import Reading, ScoreReader, connect
 from adgauge.adapters.settings import load_settings
 from adgauge.cli.terminal import Progress
-from adgauge.errors import RecordRejected
+from adgauge.errors import ConfigurationError, RecordRejected
 from adgauge.product import parse_product
 from services.embedded.processes import ServerFailed
 from services.embedded.report import Report, print_report
@@ -39,6 +39,11 @@ def run_demo(path: Path) -> int:
     """Exit code 0 when every record was decided and every scorable product has a score."""
     catalog = read_catalog(path)
     settings = load_settings(EmbeddedSettings)
+    if settings.kafka_bootstrap or settings.redis_url:
+        raise ConfigurationError(
+            "the demo writes to servers of its own: unset ADGAUGE_KAFKA_BOOTSTRAP and ADGAUGE_REDIS_URL"
+            " (`adgauge publish` sends a catalog to yours)"
+        )
     print(f"catalog   {os.path.relpath(path)}: {len(catalog.records)} records")
     started = time.monotonic()
     with running_stack(settings, [MODEL]) as stack:
@@ -51,7 +56,11 @@ def run_demo(path: Path) -> int:
         before = triton_samples(stack)
         began = time.monotonic()
         publish(stack, catalog)
-        samples = wait_until_decided(stack, scorer.metrics_url, len(catalog.records))
+        try:
+            samples = wait_until_decided(stack, scorer.metrics_url, len(catalog.records))
+        except KeyboardInterrupt:
+            print("\nstopping")  # servers take a moment
+            raise
         seconds = time.monotonic() - began
         report = Report(
             catalog=path,

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import quantiles
 
 from adgauge.adapters.redis import Reading, StoredScore
+from adgauge.canonical.text import clean
 from adgauge.records import Flag
 from services.embedded.scorer import Samples, total
 
@@ -44,7 +45,7 @@ class Report:
     def freshness_s(self) -> tuple[float, float]:
         """Median and 95th percentile of event time → scored, in seconds."""
         ages = [(entry.scored_at_ms - entry.order.event_ms) / 1000 for entry in self.ranked]
-        cuts = quantiles(ages, n=20, method="inclusive") if len(ages) > 1 else [*ages, 0.0] * 10
+        cuts = quantiles(ages * 2, n=20, method="inclusive") if ages else [0.0] * 19  # one age is no sample
         return cuts[9], cuts[18]
 
     def triton(self, name: str) -> float:
@@ -57,7 +58,7 @@ def print_report(report: Report) -> None:
     width = min(shutil.get_terminal_size().columns, 110)
     for heading, entries in (
         ("Best creatives", report.ranked[:SHOWN]),
-        ("Worst creatives", report.ranked[-SHOWN:]),
+        ("Worst creatives", report.ranked[SHOWN:][-SHOWN:]),
     ):
         print(f"\n{heading}")
         for entry in entries:
@@ -69,7 +70,7 @@ def print_report(report: Report) -> None:
 
 def _line(entry: StoredScore, title: str, width: int) -> str:
     notes = f" ({', '.join(sorted(entry.flags))})" if entry.flags else ""
-    text = " ".join(title.split()) or "(no title)"
+    text = clean(title) or "(no title)"
     short = textwrap.shorten(text, width=max(width - 24 - len(notes), 10), placeholder="…")
     return f"{entry.value:.2f}  {entry.product_id:<14}  {short}{notes}"
 

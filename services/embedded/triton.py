@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adgauge.contract import CONTRACT_FILE, load_contract, require_files
 from services.embedded.guard import SHARED_MEMORY
 from services.embedded.ports import HOST, claim, free_port
 from services.embedded.probes import http_ok
@@ -88,13 +89,17 @@ def start_triton(
     config_name: str = "cpu",
     port: int | None = None,
 ) -> Triton:
-    """Start tritonserver on loopback with exactly `models` of `repository`; raises ServerFailed.
+    """Start tritonserver on loopback with exactly `models` of `repository`.
+
+    Raises ServerFailed, or ContractMismatch when a model's files are not those of its contract.
 
     `config_name` picks `configs/<config_name>.pbtxt` of a model where it exists, else `config.pbtxt`.
     """
     for model in models:
         if not (repository / model).is_dir():
             raise ServerFailed(f"there is no model {model} in {repository}: set ADGAUGE_MODEL_REPOSITORY")
+        if (repository / model / CONTRACT_FILE).is_file():
+            require_files(repository / model, load_contract(repository / model))
     require_space(SHARED_MEMORY, NEEDED_SHM_BYTES, "free some (in a container: --shm-size=256m)")
     environment = find_environment(venv.absolute())
     backends = _link_backends(environment, workspace)

@@ -18,6 +18,7 @@ Everything runs until Ctrl-C. In another terminal, from this folder:
   .venv/bin/adgauge publish my.jsonl --wait
   .venv/bin/adgauge scores get MY-1
   .venv/bin/adgauge explain MY-1
+  .venv/bin/adgauge check
 
 Pictures: "images": [{{"large": "photo.jpg"}}] is looked for in {images}; https:// and data: URLs work too.
 Metrics: {metrics}
@@ -30,7 +31,10 @@ def run_up(images: Path) -> int:
     with running_stack(settings, [MODEL]) as stack:
         create_topics(stack)
         scorer = start_scorer(stack, settings.model_repository / MODEL, images)
-        exports = "\n".join(f"  export {name}={value}" for name, value in connection_variables(stack).items())
+        variables = connection_variables(stack) | {
+            "ADGAUGE_MODEL_DIR": str(settings.model_repository / MODEL)
+        }
+        exports = "\n".join(f"  export {name}={value}" for name, value in variables.items())
         print(_TRY.format(exports=exports, images=images, metrics=scorer.metrics_url), flush=True)
         try:
             while True:

@@ -134,6 +134,10 @@ class ModelContract(_Frozen):
         canonical = json.dumps(self.model_dump(mode="json", include=decides), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    def files(self) -> dict[str, str]:
+        """Every file beside the contract that decides a score, with its sha256 (hex)."""
+        return {self.spec.text.tokenizer: self.spec.text.tokenizer_sha256, **self.weights}
+
     def to_json(self) -> str:
         """The text of `contract.json`: stable order, one final newline."""
         return self.model_dump_json(indent=2) + "\n"
@@ -156,3 +160,24 @@ def file_sha256(path: Path) -> str:
     """Sha256 (hex) of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def wrong_files(model_dir: Path, contract: ModelContract) -> dict[str, str]:
+    """Files the contract names that are missing or different, each with what is wrong and what to do."""
+    found = {name: _complaint(model_dir / name, sha256) for name, sha256 in contract.files().items()}
+    return {name: complaint for name, complaint in found.items() if complaint is not None}
+
+
+def require_files(model_dir: Path, contract: ModelContract) -> None:
+    """Raise ContractMismatch unless every file is the contract's."""
+    for name, complaint in wrong_files(model_dir, contract).items():
+        raise ContractMismatch(f"{model_dir / name}: {complaint}")
+
+
+def _complaint(path: Path, sha256: str) -> str | None:
+    remedy = "assemble or export the model again"
+    try:
+        found = file_sha256(path)
+    except OSError as exc:
+        return f"cannot be read: {exc.strerror}; {remedy}"
+    return None if found == sha256 else f"sha256 is {found}, the contract says {sha256}; {remedy}"

@@ -143,3 +143,13 @@ def test_an_id_that_the_terminal_cannot_show_is_escaped(
     assert main(["score", "商品.jsonl"]) == 1
     ascii_only.seek(0)
     assert "\\u5546" in ascii_only.read()
+
+
+def test_a_catalog_is_not_overwritten_by_its_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = tmp_path / "products.jsonl"
+    catalog.write_text("{}\n")
+    assert main(["score", str(catalog), "-o", str(tmp_path / "." / "products.jsonl")]) == 1
+    assert "must be different files" in capsys.readouterr().err
+    assert catalog.read_text() == "{}\n"

@@ -34,13 +34,13 @@ def admit(
     Raises ContractMismatch and BackendUnavailable.
     """
     contract = load_contract(model_dir)
+    client = TritonClient(triton_url, contract, deadline_s)
+    served = client.served()
+    require_served_contract(contract, served.digest)
     canonicalizer = Canonicalizer(contract, model_dir)
     records = load_golden(model_dir / GOLDEN_FILE)
     golden = canonicalize_golden(canonicalizer, records)
     require_golden_digests(records, golden)
-    client = TritonClient(triton_url, contract, deadline_s)
-    served = client.served()
-    require_served_contract(contract, served.digest)
     scorer = TritonScorer(
         client,
         contract,

@@ -15,9 +15,8 @@ from prometheus_client import CollectorRegistry
 from adgauge.adapters.admission import admit
 from adgauge.adapters.kafka_admin import KafkaAdmin, TopicState
 from adgauge.adapters.redis import ScoreReader, connect, require_writable
-from adgauge.adapters.settings import ServerSettings, load_settings
-from adgauge.cli.models import wrong_files
-from adgauge.contract import load_contract
+from adgauge.adapters.settings import ServerSettings, load_settings, refuse_misspelt
+from adgauge.contract import load_contract, require_files
 from adgauge.errors import AdgaugeError, ConfigurationError
 from adgauge.telemetry.metrics import Metrics
 
@@ -46,6 +45,7 @@ def check_everything(*, as_json: bool) -> int:
 
 def _findings() -> Iterator[Finding]:
     try:
+        refuse_misspelt(ServerSettings)
         settings = load_settings(ServerSettings)
     except AdgaugeError as error:
         yield Finding("settings", ok=False, detail=str(error))
@@ -116,8 +116,7 @@ def _redis(settings: ServerSettings) -> str:
 def _model(settings: ServerSettings) -> str:
     folder = settings.model()
     contract = load_contract(folder)
-    for name, problem in wrong_files(folder, contract).items():
-        raise ConfigurationError(f"{folder / name}: {problem}")
+    require_files(folder, contract)
     return f"{contract.name} version {contract.version}, its files are those of its contract"
 
 

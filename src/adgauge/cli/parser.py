@@ -81,7 +81,7 @@ def _add_publish(commands: Commands) -> None:
     command.add_argument(
         "--timeout", type=_positive, default=600.0, metavar="SECONDS", help="how long to wait (default: 600)"
     )
-    command.add_argument("--topic", help="another topic than ADGAUGE_KAFKA_TOPIC")
+    command.add_argument("--topic", help="another topic than ADGAUGE_PRODUCTS_TOPIC")
     command.add_argument("--rate", type=_positive, metavar="N", help="at most N records a second")
     command.add_argument(
         "--event-ms",

@@ -51,6 +51,7 @@ def score_file(
     as_json: bool,
 ) -> int:
     """Score every line; rows go to `output` or are printed, and a summary says how all lines ended."""
+    _refuse_same_file(Path(path), output, rejects)
     settings = load_settings(ServerSettings)
     roots = _image_roots(path, image_root, settings)
     metrics, stop = Metrics(CollectorRegistry()), threading.Event()
@@ -148,6 +149,13 @@ def _image_roots(path: str, image_root: Path | None, settings: ServerSettings) -
         return [image_root.resolve()]
     own = [] if path == STANDARD_INPUT else [Path(path).resolve().parent]
     return [*settings.image_roots, *own]
+
+
+def _refuse_same_file(*paths: Path | None) -> None:
+    """Nobody wants their catalog replaced by its scores."""
+    named = [path.resolve() for path in paths if path is not None]
+    if len(named) != len(set(named)):
+        raise ConfigurationError("FILE, --output and --rejects must be different files")
 
 
 def _model_dir(model: str | None, settings: ServerSettings) -> Path:

@@ -16,7 +16,7 @@ def require_served_contract(contract: ModelContract, served_digest: str | None) 
     if served_digest != contract.digest():
         raise ContractMismatch(
             f"Triton serves {contract.name} with contract {served_digest or 'unnamed'}, ours is"
-            f" {contract.digest()}: point ADGAUGE_MODEL_DIR and Triton at the same export"
+            f" {contract.digest()}: point ADGAUGE_MODEL_DIR and Triton at the same, unchanged export"
         )
 
 

@@ -82,7 +82,8 @@ class ScoringPipeline:
         self._max_record_bytes = max_record_bytes
 
     def run(self, batch: Sequence[Raw]) -> list[Outcome]:
-        """Exactly one outcome per record, in order, when all that follows from it is acknowledged.
+        """Exactly one outcome per record, in order, when all that follows from it is acknowledged: after that
+        the runner commits.
 
         Raises BackendUnavailable when the worker stops while a server is away, and ContractMismatch. Then
         nothing of the batch may be committed, and running it again is harmless.
@@ -131,7 +132,7 @@ class ScoringPipeline:
         return [self._scored(envelope, ratings[envelope.payload.canonical.digest]) for envelope in envelopes]
 
     def _look_up(self, digests: Sequence[str]) -> dict[str, float | RecordRejected]:
-        """Ratings of content that was scored before."""
+        """Ratings of content that was scored before; none without a content cache."""
         if self._cache is None or not digests:
             return {}
         with self._stage(Stage.CACHE):
@@ -170,7 +171,7 @@ class ScoringPipeline:
         return kinds
 
     def _append(self, entries: Sequence[Entry], kinds: Sequence[OutcomeKind]) -> None:
-        """Write the history of what became readable or was deleted."""
+        """Write the score log: the history of what became readable or was deleted."""
         stored = [
             entry
             for entry, kind in zip(entries, kinds, strict=True)
@@ -181,7 +182,7 @@ class ScoringPipeline:
                 self._retry(lambda: self._score_log.append(stored))
 
     def _bury(self, batch: Sequence[Raw], entries: Sequence[Entry]) -> None:
-        """Keep what can never be scored: its bytes as they came, and the reason."""
+        """Write the dead letters: what can never be scored, its bytes as they came, and the reason."""
         rejected = [
             (envelope, _rejection(entry))
             for envelope, entry in zip(batch, entries, strict=True)
