@@ -1,10 +1,15 @@
 """What every `ScoreLog` and every `DeadLetters` does: the in-memory ones and Apache Kafka."""
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
 
 from adgauge.adapters.kafka import (
     KafkaDeadLetters,
@@ -14,12 +19,17 @@ from adgauge.adapters.kafka import (
     plain_connection,
     require_topics,
 )
+from adgauge.adapters.kafka.writers import Message
 from adgauge.adapters.memory import MemoryDeadLetters, MemoryScoreLog
 from adgauge.errors import BackendUnavailable, ConfigurationError, RejectReason
 from adgauge.pipeline.ports import DeadLetters, ScoreLog
 from adgauge.pipeline.score_log import ScoreLogRecord, score_log_record
 from adgauge.records import Envelope, Flag, Order, Partition, Position, Rejection, Score, Tombstone
+from services.embedded.kafka import Kafka
+from services.embedded.workspace import Workspace
 from tests.conftest import MakeTopic
+from tests.pinned_tools import require_tool
+from tools.install import KAFKA_JARS
 
 SCORE = Score("P1", 4.25, Order(1000, 7), 2000, frozenset({Flag.NO_IMAGE, Flag.TEXT_CUT}), "ab" * 32)
 DELETION = Tombstone("P2", Order(3000, 8))
@@ -194,6 +204,50 @@ def test_a_publisher_says_where_each_record_stands(kafka_bootstrap: str, make_to
 
     assert [each.offset for each in positions] == [0, 1]
     assert {each.partition for each in positions} == {Partition(topic, 0)}
+
+
+@pytest.fixture
+def hanging_kafka(
+    workspace: Workspace, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A broker with the topic `dlq` of four partitions, and what makes it hang."""
+    require_tool("kafka", request.config)
+    kafka = Kafka(workspace, jars=KAFKA_JARS, name="hanging")
+    kafka.start()
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    admin.create_topics([NewTopic("dlq", 4, 1)])
+    admin.close()
+    yield kafka.bootstrap, lambda: os.kill(kafka.process.pid, signal.SIGSTOP)
+    kafka.kill()
+
+
+@pytest.mark.tool("kafka")
+def test_brokers_that_hang_are_waited_for_once_by_a_write_and_not_at_all_by_a_close(
+    hanging_kafka: tuple[str, Callable[[], None]],
+) -> None:
+    bootstrap, hang = hanging_kafka
+    impatient = KafkaWriter(plain_connection(bootstrap, timeout_s=1.0))
+    patient = KafkaWriter(plain_connection(bootstrap, timeout_s=60.0))
+    messages: list[Message] = [(str(number).encode(), b"v", ()) for number in range(64)]
+    for writer in (impatient, patient):
+        writer.write("dlq", messages)
+    hang()
+    began = time.monotonic()
+    with pytest.raises(BackendUnavailable):
+        impatient.write("dlq", messages)
+    waited = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(patient.write, "dlq", messages)
+        time.sleep(0.5)
+        closing = time.monotonic()
+        patient.close()
+        impatient.close()
+        closed = time.monotonic()
+        with pytest.raises(BackendUnavailable):
+            waiting.result()
+
+    assert waited - began < 3.0
+    assert closed - closing < 2.5
 
 
 @pytest.mark.tool("kafka")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,9 @@ VERSION_HEADER = "adgauge-version"
 
 MAX_REQUEST_BYTES = 2**30
 """No limit of ours: how large a record may be is the topic's `max.message.bytes`."""
+
+CLOSE_S = 1.0
+"""How long the producer's thread may take to end."""
 
 
 class _Wrapped(Serializer):  # type: ignore[misc]  # kafka-python is untyped
@@ -64,25 +68,29 @@ class KafkaWriter:
 
     def write(self, topic: str, messages: Sequence[Message]) -> list[Position]:
         """Where each record stands now; raises BackendUnavailable when one was not acknowledged."""
+        deadline = time.monotonic() + self._wait_s
         with translated():
             sent = [
                 self._producer.send(topic, key=key, value=(value,), headers=list(headers))
                 for key, value, headers in messages
             ]
-            written = [_acknowledged(future, topic, self._wait_s) for future in sent]
+            written = [_acknowledged(future, topic, deadline) for future in sent]
         return [Position(Partition(each.topic, each.partition), each.offset) for each in written]
 
     def close(self) -> None:
-        """Never raises."""
+        """Never raises, takes about a second; a `write` that still waits ends as unavailable."""
+        # `write` returns only what is acknowledged, so nobody misses the rest. Without force, a broker that
+        # hangs is waited for, and waited for again when the producer is collected.
+        self._producer._sender.force_close()
         try:
-            self._producer.close(timeout=self._wait_s)
+            self._producer.close(timeout=CLOSE_S)
         except kafka_errors.KafkaError as error:
             log.warning("closing the producer: %s", error)
 
 
-def _acknowledged(future: Any, topic: str, wait_s: float) -> Any:
+def _acknowledged(future: Any, topic: str, deadline: float) -> Any:
     try:
-        return future.get(timeout=wait_s)
+        return future.get(timeout=max(deadline - time.monotonic(), 0.0))
     except kafka_errors.MessageSizeTooLargeError as exc:
         raise ConfigurationError(
             f"topic {topic} cannot hold a record: raise its max.message.bytes above that of the products"
