@@ -46,7 +46,7 @@ def main() -> int:
         refuse_misspelt(ServerSettings, ScorerSettings)
         servers, settings = load_settings(ServerSettings), load_settings(ScorerSettings)
         configure_logging(sys.stderr, getattr(logging, settings.log_level))
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it is in our errors
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what keeps us from starting is in our errors
         serve(servers, settings)
     except AdgaugeError as error:
         print(f"adgauge scorer: {error}", file=sys.stderr)
@@ -132,6 +132,8 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
         log.info(
             "scoring with %s into generation %d; metrics at %s/metrics", model, generation, telemetry.url
         )
+        logging.getLogger("kafka").setLevel(logging.ERROR)
+        stack.callback(stop.set)  # however the run ends: batches that wait for a server give up
         runner.run(until=stop.is_set, at_once=at_once.is_set)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -368,6 +369,29 @@ def test_metrics_and_health_tell_what_happened(stream: Stream) -> None:
     assert "ready" in page("/healthz/ready")
     assert page("/healthz/live")
     scorer.stop()
+
+
+def test_a_fatal_error_ends_the_scorer_though_other_batches_wait_for_a_server(
+    stream: Stream, hanging_redis: tuple[Forwarder, str], make_topic: MakeTopic
+) -> None:
+    forwarder, url = hanging_redis
+    small = make_topic("dlq", configs={"max.message.bytes": "1000", "compression.type": "uncompressed"})
+    scorer = stream.start(
+        ADGAUGE_REDIS_URL=url,
+        ADGAUGE_REDIS_TIMEOUT_S="0.5",
+        ADGAUGE_BATCH_RECORDS="1",
+        ADGAUGE_DEAD_LETTERS_TOPIC=small,
+    )
+    stream.publish(record("P0", 0))
+    stream.wait(lambda: stream.scores(["P0"])["P0"] is not None)
+    forwarder.flowing.clear()
+    stream.publish(record("P1", 1))
+    stream.wait(lambda: scorer.output.count("redis: Timeout") > 1)
+    stream.publish((b"B", random.Random(0).randbytes(10_000), ()))
+    code = scorer.process.wait(10)
+
+    assert code == 1
+    assert "raise its max.message.bytes" in scorer.output
 
 
 WRONG = {
