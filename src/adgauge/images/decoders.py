@@ -117,7 +117,7 @@ class _Decoder:
             self._ready = False
         if not self._ready:
             status = self.stop()
-            raise BackendUnavailable("image decoder", f"ended with {status} before it was ready")
+            raise BackendUnavailable("images", f"a decoder ended with {status} before it was ready")
 
     def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
         ours, theirs = Pipe()
@@ -132,7 +132,7 @@ class _Decoder:
             )
         except OSError as exc:
             ours.close()
-            raise BackendUnavailable("image decoder", f"cannot be started: {exc}") from exc
+            raise BackendUnavailable("images", f"a decoder cannot be started: {exc}") from exc
         finally:
             theirs.close()
         self._running = (process, ours)
