@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
+from kafka import KafkaProducer
 
 from adgauge.adapters.kafka import KafkaSource, KafkaWriter, plain_connection
 from adgauge.adapters.memory import MemoryLog, MemorySource
+from adgauge.errors import ConfigurationError
 from adgauge.pipeline.ports import Source
 from adgauge.records import EVENT_HEADER, Envelope, Flag, Partition
 from tests.conftest import MakeTopic
@@ -192,13 +194,14 @@ def test_a_paused_source_delivers_nothing_until_it_is_resumed(log: Log) -> None:
     source.close()
 
 
-def test_lag_is_what_was_not_delivered(log: Log) -> None:
+def test_lag_is_what_was_not_decided(log: Log) -> None:
     log.publish([(b"a", b"1"), (b"b", b"2")])
     source = log.open()
     source.subscribe(Recording())
     poll_until(source, lambda found: len(found) == 2)
 
-    assert {log.partition: 0} == dict(source.lag())
+    assert {log.partition: 0} == dict(source.lag({}))
+    assert {log.partition: 1} == dict(source.lag({log.partition: 1}))
     source.close()
 
 
@@ -266,6 +269,77 @@ def test_the_event_header_decides_the_order_and_a_clock_ahead_is_clamped(
     assert abs(ahead.order.event_ms - now_ms) < 60_000
     assert frozenset({Flag.EVENT_CLAMPED}) == ahead.flags
     assert ((EVENT_HEADER, past),) == old.headers
+
+
+class NotUtf8(str):
+    """The name of a header that kafka-python writes as bytes which are not UTF-8."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"\xff\xfe"
+
+
+@pytest.mark.tool("kafka")
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_record_that_cannot_be_decoded_ends_polling_with_one_line(
+    kafka_bootstrap: str, make_topic: MakeTopic, before: int, paused: bool
+) -> None:
+    topic = make_topic("products")
+    writer = KafkaWriter(plain_connection(kafka_bootstrap))
+    good, bad = (b"k", b"{}", ()), (b"k", b"{}", ((NotUtf8("x"), b"1"),))
+    writer.write(topic, [*[good] * before, bad, good])
+    writer.close()
+    source = kafka_source(kafka_bootstrap, topic)
+    source.subscribe(Recording())
+    if before:
+        assert len(poll_until(source, lambda found: len(found) == before)) == before
+    if paused and before:
+        source.pause()
+    for _ in range(2):  # it stays so
+        with pytest.raises(
+            ConfigurationError, match=f"cannot be decoded, {topic}/0 at offset {before}: "
+        ) as said:
+            poll_for(source, DEADLINE_S)
+        assert "\n" not in str(said.value)
+    started = time.monotonic()
+    source.close()
+
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.tool("kafka")
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
+def test_every_compression_of_kafka_can_be_read(
+    kafka_bootstrap: str, make_topic: MakeTopic, codec: str
+) -> None:
+    topic = make_topic("products")
+    producer = KafkaProducer(bootstrap_servers=kafka_bootstrap, compression_type=codec)
+    producer.send(topic, key=b"k", value=b"v" * 1000)
+    producer.close()
+    source = kafka_source(kafka_bootstrap, topic)
+    source.subscribe(Recording())
+    (record,) = poll_until(source, lambda found: len(found) == 1)
+    source.close()
+
+    assert record.value == b"v" * 1000
+
+
+@pytest.mark.tool("kafka")
+def test_lag_grows_while_the_source_is_paused(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
+    log = OnKafka(kafka_bootstrap, make_topic("products"))
+    log.publish([(b"a", b"1")])
+    now_ms = NOW_MS
+    source = kafka_source(kafka_bootstrap, log.partition.topic, clock_ms=lambda: now_ms)
+    source.subscribe(Recording())
+    poll_until(source, lambda found: len(found) == 1)
+    source.pause()
+    assert {log.partition: 0} == dict(source.lag({}))
+    log.publish([(b"b", b"2"), (b"c", b"3")])
+    assert poll_for(source, 0.5) == []
+    now_ms += 10_000
+
+    assert {log.partition: 2} == dict(source.lag({}))
+    source.close()
 
 
 @pytest.mark.tool("kafka")

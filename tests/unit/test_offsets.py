@@ -9,6 +9,7 @@ P0, P1 = Partition("t", 0), Partition("t", 1)
 
 def tracker_with(*offsets: int, partition: Partition = P0) -> OffsetTracker:
     tracker = OffsetTracker()
+    tracker.assign([P0, P1])
     for offset in offsets:
         tracker.deliver(Position(partition, offset))
     return tracker
@@ -61,6 +62,28 @@ def test_a_revoked_partition_hands_over_what_is_done_and_is_forgotten() -> None:
     tracker.complete(Position(P0, 1))
     assert tracker.committable() == {}
     assert not tracker.tracks(Position(P0, 1))
+
+
+def test_records_of_a_partition_that_went_away_are_ignored_until_it_comes_back() -> None:
+    tracker = tracker_with(0)
+    tracker.forget([P0])
+
+    assert not tracker.deliver(Position(P0, 1))
+    assert tracker.owned() == {P1}
+    tracker.assign([P0])
+    tracker.complete(Position(P0, 1))
+    assert tracker.committable() == {}
+    assert tracker.deliver(Position(P0, 0))
+
+
+def test_the_first_undecided_offset_is_that_of_the_first_record_not_done() -> None:
+    tracker = tracker_with(3, 4, 5)
+    tracker.complete(Position(P0, 4))
+    assert tracker.undecided() == {P0: 3}
+    tracker.complete(Position(P0, 3))
+    assert tracker.undecided() == {P0: 5}
+    tracker.complete(Position(P0, 5))
+    assert tracker.undecided() == {}
 
 
 def test_a_rewound_partition_waits_for_its_records_again() -> None:

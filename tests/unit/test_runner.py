@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -75,6 +75,9 @@ class Bench:
             return until()
 
         self.runner.run(done, at_once)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
 
     @property
     def committed(self) -> int:
@@ -235,7 +238,7 @@ def test_a_lost_partition_commits_nothing() -> None:
 
     def until() -> bool:
         nonlocal lost
-        if not lost and bench.source.lag() == {P0: 0} and bench.runner.in_flight == 0:
+        if not lost and bench.source.lag({}) == {P0: 0} and bench.runner.in_flight == 0:
             bench.source.lose([P0])
             lost = True
         return lost
@@ -269,6 +272,88 @@ def test_a_partition_that_comes_back_is_read_from_its_commit() -> None:
     assert list(range(9)) == sorted(seen)
 
 
+def test_records_polled_before_a_revocation_and_taken_after_it_are_dropped() -> None:
+    gate = Gate()
+    gate.opened.set()
+    bench = Bench(gate, records=3)
+    poll = bench.source.poll
+
+    def revoked_meanwhile(timeout_s: float) -> Sequence[Raw]:
+        records = poll(timeout_s)
+        if records:
+            bench.source.revoke([P0])
+        return records
+
+    bench.source.poll = revoked_meanwhile  # type: ignore[method-assign]  # the rebalance thread
+    bench.run(until=lambda: bench.loops > 20)
+
+    assert gate.started == []
+    assert bench.runner.in_flight == 0
+    assert bench.committed == 0
+
+
+def test_a_revocation_during_a_commit_leaves_no_series_of_the_partition() -> None:
+    bench = Bench(outcomes, records=3)
+    lag = bench.source.lag
+
+    def revoked_meanwhile(undecided: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        found = lag(undecided)
+        if bench.committed == 3 and found:
+            bench.source.revoke([P0])
+        return found
+
+    bench.source.lag = revoked_meanwhile  # type: ignore[method-assign]  # the rebalance thread
+    bench.run(until=lambda: bench.committed == 3 and bench.source.lag({}) == {})
+
+    assert bench.value("adgauge_lag_records", partition="0") is None
+    assert bench.value("adgauge_committed_offset", partition="0") is None
+    assert bench.value("adgauge_assigned_partitions") == 0
+
+
+def test_a_lag_that_is_not_known_does_not_hide_the_commit() -> None:
+    bench = Bench(outcomes, records=3)
+
+    def unknown(undecided: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        raise BackendUnavailable("kafka", "away")
+
+    bench.source.lag = unknown  # type: ignore[method-assign]  # the log itself cannot fail
+    bench.run(until=lambda: bench.value("adgauge_committed_offset", partition="0") == 3)
+
+    assert bench.committed == 3
+
+
+def test_a_commit_that_fails_says_what_to_check_and_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(outcomes, records=3)
+    commit, failures = bench.source.commit, 0
+
+    def flaky(next_offsets: Mapping[Partition, int]) -> None:
+        nonlocal failures
+        failures += 1
+        if failures < 3:
+            raise BackendUnavailable("kafka", "away")
+        commit(next_offsets)
+
+    bench.source.commit = flaky  # type: ignore[method-assign]  # the log itself cannot fail
+    bench.run(until=lambda: bench.committed == 3)
+
+    assert "kafka: away" in caplog.text
+    assert "check that the brokers answer" in caplog.text
+
+
+def test_losing_the_last_partition_is_a_warning_and_leaving_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    Bench(outcomes, records=1).run(until=lambda: True)
+    assert "no partition is left" not in caplog.text
+    bench = Bench(outcomes, records=1)
+
+    def lose_once() -> bool:
+        if bench.value("adgauge_assigned_partitions") == 1:
+            bench.source.lose([P0])
+        return bench.value("adgauge_assigned_partitions") == 0
+
+    bench.run(lose_once)
+    assert "no partition is left" in caplog.text
+
+
 def test_an_unreachable_log_is_polled_again() -> None:
     bench = Bench(outcomes, records=3)
     poll, failures = bench.source.poll, 0
@@ -291,8 +376,7 @@ def test_commits_lag_and_what_is_in_flight_are_measured() -> None:
     bench = Bench(gate, records=20)
     seen: dict[str, float | None] = {}
 
-    def value(name: str, **labels: str) -> float | None:
-        return bench.metrics.registry.get_sample_value(name, labels)
+    value = bench.value
 
     def until() -> bool:
         if value("adgauge_paused") == 1 and not gate.opened.is_set():
@@ -305,7 +389,7 @@ def test_commits_lag_and_what_is_in_flight_are_measured() -> None:
     bench.run(until)
 
     assert seen["in_flight"] == 16
-    assert seen["lag"] == 4
+    assert seen["lag"] == 20  # nothing is decided
     assert seen["bytes"] == 16 + sum(len(str(number)) for number in range(16))
     assert value("adgauge_in_flight_records") == 0
     assert value("adgauge_lag_records", partition="0") is None  # it is another worker's now

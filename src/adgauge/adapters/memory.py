@@ -112,9 +112,10 @@ class MemorySource:
         """See `ports.Source`."""
         self._log.committed |= next_offsets
 
-    def lag(self) -> Mapping[Partition, int]:
+    def lag(self, undecided: Mapping[Partition, int]) -> Mapping[Partition, int]:
         """See `ports.Source`."""
-        return {name: len(self._log.records[name]) - offset for name, offset in self._next.items()}
+        first = self._next | {name: undecided[name] for name in self._next.keys() & undecided.keys()}
+        return {name: len(self._log.records[name]) - offset for name, offset in first.items()}
 
     def close(self) -> None:
         """See `ports.Source`."""

@@ -22,23 +22,41 @@ class _Progress:
 class OffsetTracker:
     """Follows deliveries and completions of each partition; completions may come in any order.
 
-    The runner's thread and the source's rebalance thread call it. Offsets may have gaps (compaction).
+    It also knows which partitions are ours; records of others are ignored. The runner's thread and the
+    source's rebalance thread call it. Offsets may have gaps (compaction).
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._partitions: dict[Partition, _Progress] = {}
 
-    def deliver(self, position: Position) -> None:
-        """A record was polled. Going back in a partition starts it anew: its records come again."""
+    def assign(self, partitions: Iterable[Partition]) -> None:
+        """These partitions are ours from now on."""
         with self._lock:
-            progress = self._partitions.setdefault(position.partition, _Progress())
+            for partition in partitions:
+                self._partitions.setdefault(partition, _Progress())
+
+    def owned(self) -> frozenset[Partition]:
+        """The partitions that are ours now."""
+        with self._lock:
+            return frozenset(self._partitions)
+
+    def deliver(self, position: Position) -> bool:
+        """A record was polled; False when its partition went away in the meantime.
+
+        Going back in a partition starts it anew: its records come again.
+        """
+        with self._lock:
+            progress = self._partitions.get(position.partition)
+            if progress is None:
+                return False
             if position.offset in progress.open:
-                return
+                return True
             if position.offset <= progress.last:
                 progress = self._partitions[position.partition] = _Progress()
             progress.open[position.offset] = False
             progress.last = position.offset
+            return True
 
     def complete(self, position: Position) -> None:
         """A record ended. Ignored when its partition went away in the meantime."""
@@ -56,6 +74,11 @@ class OffsetTracker:
         with self._lock:
             progress = self._partitions.get(position.partition)
             return progress is not None and position.offset in progress.open
+
+    def undecided(self) -> dict[Partition, int]:
+        """The first offset that is delivered and not done, of each partition that has one."""
+        with self._lock:
+            return {name: next(iter(each.open)) for name, each in self._partitions.items() if each.open}
 
     def committable(self) -> dict[Partition, int]:
         """Next offset to read, for each partition that moved since the last `committed`."""

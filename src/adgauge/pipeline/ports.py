@@ -56,10 +56,11 @@ class Source(Protocol):
         Raises BackendUnavailable when it was not acknowledged; the runner tries again later.
         """
 
-    def lag(self) -> Mapping[Partition, int]:
-        """Records between what was delivered and the end of each assigned partition; may be stale.
+    def lag(self, undecided: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        """Records from the first undecided offset of each assigned partition to its end; may be stale.
 
-        Raises BackendUnavailable when it is not known.
+        A partition that `undecided` does not name has decided all that was delivered. Raises
+        BackendUnavailable when it is not known.
         """
 
     def close(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from prometheus_client import Gauge
+
 from adgauge.errors import BackendUnavailable
 from adgauge.pipeline.offsets import OffsetTracker
 from adgauge.pipeline.ports import Source
@@ -69,6 +71,7 @@ class Runner:
         self._records = 0
         self._bytes = 0
         self._paused = False
+        self._leaving = False
         self._committed_at = clock()
 
     def run(self, until: Callable[[], bool], at_once: Callable[[], bool]) -> None:
@@ -83,6 +86,7 @@ class Runner:
                 self._loop()
             self._drain(at_once)
         finally:
+            self._leaving = True
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._source.close()
 
@@ -94,6 +98,8 @@ class Runner:
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """See `ports.PartitionListener`."""
         log.info("assigned %s", _names(partitions))
+        self._tracker.assign(partitions)
+        self._metrics.assigned_partitions.set(len(self._tracker.owned()))
 
     def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """See `ports.PartitionListener`."""
@@ -109,6 +115,10 @@ class Runner:
         committable = self._tracker.forget(partitions)
         for partition in partitions:
             self._metrics.forget(partition)
+        left = len(self._tracker.owned())
+        self._metrics.assigned_partitions.set(left)
+        if not left and not self._leaving:
+            log.warning("no partition is left for this worker: it is idle until the group gives it some")
         return committable
 
     def _loop(self) -> None:
@@ -132,10 +142,10 @@ class Runner:
             return []
 
     def _take(self, records: Sequence[Raw]) -> None:
-        if records and not self._waiting:
+        ours = [record for record in records if self._tracker.deliver(record.position)]
+        if ours and not self._waiting:
             self._waiting_since = self._clock()
-        for record in records:
-            self._tracker.deliver(record.position)
+        for record in ours:
             self._waiting.append(record)
             self._hold(record, 1)
 
@@ -156,9 +166,11 @@ class Runner:
 
     def _still_ours(self, records: Batch) -> Batch:
         """Without records of partitions that went to another worker while they waited."""
-        ours = [record for record in records if self._tracker.tracks(record.position)]
+        ours = []
         for record in records:
-            if not self._tracker.tracks(record.position):
+            if self._tracker.tracks(record.position):
+                ours.append(record)
+            else:
                 self._hold(record, -1)
         return ours
 
@@ -201,14 +213,25 @@ class Runner:
             if offsets:
                 self._source.commit(offsets)
                 self._tracker.committed(offsets)
-            lag = self._source.lag()
+                self._measure(self._metrics.committed_offset, offsets)
         except BackendUnavailable as error:
-            log.warning("%s; committing later", error)
-            return
-        for partition, offset in offsets.items():
-            self._metrics.committed_offset.labels(str(partition.number)).set(offset)
-        for partition, records in lag.items():
-            self._metrics.lag_records.labels(str(partition.number)).set(records)
+            log.warning(
+                "not committed, tried again in %g s: %s; until it succeeds a restart repeats these records,"
+                " so check that the brokers answer and that this worker is in its group",
+                self._limits.commit_interval_s,
+                error,
+            )
+        try:
+            self._measure(self._metrics.lag_records, self._source.lag(self._tracker.undecided()))
+        except BackendUnavailable as error:
+            log.debug("lag is not known: %s", error)
+
+    def _measure(self, gauge: Gauge, values: Mapping[Partition, int]) -> None:
+        """Set the series of each partition, and leave none of one that just went to another worker."""
+        for partition, value in values.items():
+            gauge.labels(str(partition.number)).set(value)
+        for partition in values.keys() - self._tracker.owned():
+            self._metrics.forget(partition)
 
     def _report(self) -> None:
         self._metrics.in_flight_records.set(self._records)

@@ -20,6 +20,8 @@ FRESHNESS_BUCKETS_S = (
 # One batch in one stage: parsing takes under a millisecond, a fetch of slow pictures tens of seconds.
 STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+RETRIED = ("images", "kafka", "redis", "triton")
+"""The backends that `BackendUnavailable` names."""
 
 
 class Stage(StrEnum):
@@ -88,10 +90,13 @@ class Metrics:
         self.in_flight_requests = gauge("adgauge_in_flight_requests", "Requests that wait for Triton.")
         self.paused = gauge("adgauge_paused", "1 while the source is paused by backpressure.")
 
-        # A stalled partition has lag and a committed offset that does not move.
+        # A worker without partitions is idle; a stalled partition has lag and a committed offset that stands.
+        self.assigned_partitions = gauge(
+            "adgauge_assigned_partitions", "Partitions that the group gave to this worker."
+        )
         self.lag_records = gauge(
             "adgauge_lag_records",
-            "Records from the last delivered one to the end of a partition.",
+            "Records of a partition that are not decided yet, delivered ones included.",
             ["partition"],
         )
         self.committed_offset = gauge(
@@ -134,6 +139,8 @@ class Metrics:
             self.cache_lookups.labels(result)
         for failure in ScorerFailure:
             self.scorer_failures.labels(failure)
+        for backend in RETRIED:
+            self.retries.labels(backend)
         self.images.labels("ok")
 
     def describe_build(self, version: str, model: str, contract: str, generation: int) -> None:

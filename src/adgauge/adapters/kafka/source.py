@@ -11,6 +11,7 @@ from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from adgauge.adapters.kafka.connection import KafkaConnection, ms, translated
+from adgauge.errors import ConfigurationError
 from adgauge.pipeline.ports import PartitionListener
 from adgauge.records import EVENT_HEADER, Envelope, Flag, Partition, Position, event_order
 
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 
 COMMIT_S = 3.0
 """A commit holds up polling, so it may not take long; what was not committed is committed next time."""
+ENDS_S, ENDS_EVERY_S = 1.0, 10.0
+"""Asking where partitions end holds up polling as well. Fetches tell too, but not while paused."""
+UNDECODABLE = (kafka_errors.CorruptRecordError, kafka_errors.UnsupportedCodecError)
+"""What kafka-python says of a batch it cannot decode; of a record in it, whatever Python raised."""
 
 
 class KafkaSource:
@@ -40,9 +45,13 @@ class KafkaSource:
         clock_ms: Callable[[], int],
     ) -> None:
         self._topic = topic
+        self._group = group
         self._clock_ms = clock_ms
         self._commit_timeout_ms = ms(min(connection.timeout_s, COMMIT_S))
         self._paused = False
+        self._undecodable: ConfigurationError | None = None
+        self._ends: dict[TopicPartition, int] = {}
+        self._ends_asked_ms = 0
         with translated(connection.bootstrap):
             self._consumer = KafkaConsumer(
                 **connection.options(),
@@ -66,10 +75,39 @@ class KafkaSource:
 
     def poll(self, timeout_s: float) -> Sequence[Envelope[bytes | None]]:
         """See `ports.Source`."""
+        if self._undecodable is not None:
+            raise self._undecodable
         with translated():
-            polled = self._consumer.poll(timeout_ms=ms(timeout_s))
+            polled = self._poll(ms(timeout_s))
         now_ms = self._clock_ms()
         return [_envelope(record, now_ms) for records in polled.values() for record in records]
+
+    def _poll(self, timeout_ms: int) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Polls until there is a record that cannot be decoded: never again, it would spin for ever."""
+        fetcher = self._consumer._fetcher
+        try:
+            polled: Mapping[TopicPartition, Sequence[Any]] = self._consumer.poll(timeout_ms=timeout_ms)
+        except Exception as exc:
+            if not _is_undecodable(exc):
+                raise
+            self._undecodable = self._cannot_decode(exc, fetcher._next_partition_records)
+            raise self._undecodable from exc
+        # What came before it is delivered first; kafka-python would forget the error in a pause.
+        kept = fetcher._next_in_line_exception_metadata
+        if kept is not None and _is_undecodable(kept.exception):
+            self._undecodable = self._cannot_decode(kept.exception, fetcher._next_partition_records)
+        return polled
+
+    def _cannot_decode(self, error: Exception, at: Any) -> ConfigurationError:
+        where = (
+            f"{at.topic_partition.topic}/{at.topic_partition.partition} at offset {at.next_fetch_offset}"
+            if at is not None
+            else f"topic {self._topic}"
+        )
+        return ConfigurationError(
+            f"Kafka: a record cannot be decoded, {where}: {type(error).__name__}: {error}; nothing behind it"
+            f" was read: set the offset of group {self._group} behind its batch and start again"
+        )
 
     def pause(self) -> None:
         """See `ports.Source`."""
@@ -91,15 +129,31 @@ class KafkaSource:
         with translated():
             self._consumer.commit(_offsets(next_offsets), timeout_ms=self._commit_timeout_ms)
 
-    def lag(self) -> Mapping[Partition, int]:
+    def lag(self, undecided: Mapping[Partition, int]) -> Mapping[Partition, int]:
         """See `ports.Source`."""
+        self._ask_ends()
         lags = {}
         with translated():
             for name in self._consumer.assignment():
-                end = self._consumer.highwater(name)
-                if end is not None:  # fetched from, so its position is known without asking
-                    lags[_partition(name)] = max(end - self._consumer.position(name, timeout_ms=100), 0)
+                partition = _partition(name)
+                first = undecided.get(partition)
+                if first is None:
+                    first = self._consumer.position(name, timeout_ms=100)
+                ends = (self._ends.get(name), self._consumer.highwater(name))
+                end = max((each for each in ends if each is not None), default=None)
+                if first is not None and end is not None:
+                    lags[partition] = max(end - first, 0)
         return lags
+
+    def _ask_ends(self) -> None:
+        now_ms = self._clock_ms()
+        if abs(now_ms - self._ends_asked_ms) < ms(ENDS_EVERY_S):
+            return
+        self._ends_asked_ms = now_ms
+        try:
+            self._ends = self._consumer.end_offsets(self._consumer.assignment(), timeout_ms=ms(ENDS_S))
+        except kafka_errors.KafkaError as error:
+            log.debug("where partitions end is not known: %s", error)
 
     def close(self) -> None:
         """See `ports.Source`."""
@@ -125,7 +179,8 @@ class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafk
         offsets = self._listener.revoked([_partition(name) for name in revoked])
         if offsets:
             try:
-                await self._consumer.commit_async(_offsets(offsets))
+                committed = self._consumer.commit_async(_offsets(offsets))
+                await self._consumer._manager.wait_for(committed, ms(COMMIT_S))
             except kafka_errors.KafkaError as error:
                 log.warning("not committed on revocation, these records come again: %s", error)
 
@@ -142,6 +197,10 @@ def _finish_every_join(consumer: KafkaConsumer) -> None:
     coordinator = consumer._coordinator
     need_rejoin = coordinator.need_rejoin
     coordinator.need_rejoin = lambda: need_rejoin() or coordinator.rejoining
+
+
+def _is_undecodable(error: Exception) -> bool:
+    return isinstance(error, UNDECODABLE) or not isinstance(error, (kafka_errors.KafkaError, OSError))
 
 
 def _envelope(record: Any, now_ms: int) -> Envelope[bytes | None]:
