@@ -25,6 +25,7 @@ from adgauge.adapters.redis import ScoreReader, StoredScore, connect
 from adgauge.records import EVENT_HEADER, Tombstone
 from tests.brightness import POISON, grey_score, product_bytes
 from tests.conftest import MakeTopic
+from tests.contract.test_source import NotUtf8
 
 pytestmark = pytest.mark.tool("kafka")
 
@@ -392,6 +393,18 @@ def test_a_fatal_error_ends_the_scorer_though_other_batches_wait_for_a_server(
 
     assert code == 1
     assert "raise its max.message.bytes" in scorer.output
+
+
+def test_a_record_that_cannot_be_decoded_ends_the_scorer_and_says_where_it_is(stream: Stream) -> None:
+    stream.publish(record("P0", 0))
+    scorer = stream.start()
+    stream.wait(lambda: stream.scores(["P0"])["P0"] is not None)
+    stream.publish((b"B", b"{}", ((NotUtf8("x"), b"1"),)))
+    code = scorer.process.wait(20)
+
+    assert code == 1
+    assert f"a record cannot be decoded, {stream.topics.products}/" in scorer.output.splitlines()[-1]
+    assert "Traceback" not in scorer.output
 
 
 WRONG = {

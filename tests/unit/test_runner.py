@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from adgauge.adapters.memory import MemoryLog, MemorySource
-from adgauge.errors import BackendUnavailable, ContractMismatch
+from adgauge.errors import BackendUnavailable, ConfigurationError, ContractMismatch
 from adgauge.pipeline.runner import Limits, Runner
 from adgauge.records import Envelope, Outcome, OutcomeKind, Partition
 from adgauge.telemetry.metrics import Metrics
@@ -368,6 +368,26 @@ def test_an_unreachable_log_is_polled_again() -> None:
     bench.source.poll = flaky  # type: ignore[method-assign]  # the log itself cannot fail
     bench.run(until=lambda: bench.committed == 3)
 
+    assert bench.committed == 3
+
+
+def test_a_log_that_cannot_be_read_on_ends_the_runner_when_what_came_before_is_committed() -> None:
+    gate = Gate()
+    bench = Bench(gate, replace(LIMITS, commit_interval_s=3600.0), records=3)
+    poll = bench.source.poll
+
+    def readable_up_to_offset_3(timeout_s: float) -> Sequence[Raw]:
+        records = poll(timeout_s)
+        if not records:
+            gate.opened.set()
+            raise ConfigurationError("a record cannot be decoded")
+        return records
+
+    bench.source.poll = readable_up_to_offset_3  # type: ignore[method-assign]  # the memory always can
+    with pytest.raises(ConfigurationError, match="cannot be decoded"):
+        bench.run(until=lambda: False)
+
+    assert gate.decided == [0, 1, 2]
     assert bench.committed == 3
 
 

@@ -41,7 +41,8 @@ class Source(Protocol):
 
     def poll(self, timeout_s: float) -> Sequence[Envelope[bytes | None]]:
         """Records that arrived within `timeout_s`; also keeps the membership alive, so it is called
-        all the time, paused or not. Raises BackendUnavailable when the log cannot be reached.
+        all the time, paused or not. Raises BackendUnavailable when the log cannot be reached,
+        ConfigurationError, again at every call, when it cannot be read on.
         """
 
     def pause(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
-from adgauge.errors import BackendUnavailable
+from adgauge.errors import BackendUnavailable, ConfigurationError
 from adgauge.pipeline.offsets import OffsetTracker
 from adgauge.pipeline.ports import Source
 from adgauge.records import Envelope, Outcome, Partition
@@ -72,6 +72,7 @@ class Runner:
         self._bytes = 0
         self._paused = False
         self._leaving = False
+        self._refused = False
         self._committed_at = clock()
 
     def run(self, until: Callable[[], bool], at_once: Callable[[], bool]) -> None:
@@ -138,8 +139,19 @@ class Runner:
             return self._source.poll(min(timeout_s, POLL_S))
         except BackendUnavailable as error:
             log.warning("%s", error)
-            self._sleep(POLL_S)
-            return []
+        except ConfigurationError as error:
+            self._raise_when_idle(error)
+        self._sleep(POLL_S)
+        return []
+
+    def _raise_when_idle(self, error: ConfigurationError) -> None:
+        """The source can deliver no more: what it delivered before is decided and committed first."""
+        if not self._records:
+            self._commit()
+            raise error
+        if not self._refused:
+            log.error("%s; ending when the %d records in flight are decided", error, self._records)
+        self._refused = True
 
     def _take(self, records: Sequence[Raw]) -> None:
         ours = [record for record in records if self._tracker.deliver(record.position)]
