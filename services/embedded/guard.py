@@ -18,13 +18,17 @@ PATIENCE_S = 10.0
 
 
 def servers_in(folder: Path) -> list[int]:
-    """Pids of the processes that work in `folder` without a terminal: somebody's shell is not a server."""
+    """Pids of the processes that work in `folder` without a terminal: somebody's shell is not a server.
+
+    The folder's own name, which is random, tells: it may have been moved or removed in the meantime.
+    """
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         # It may end while we look; a zombie has no working directory any more.
         with contextlib.suppress(OSError):
             terminal = (process / "stat").read_text().rpartition(")")[2].split()[4]
-            if terminal == "0" and (process / "cwd").readlink().is_relative_to(folder):
+            cwd = str((process / "cwd").readlink()).removesuffix(" (deleted)")
+            if terminal == "0" and folder.name in Path(cwd).parts:
                 found.append(int(process.name))
     return found
 

@@ -52,6 +52,7 @@ class KafkaSource:
         self._undecodable: ConfigurationError | None = None
         self._ends: dict[TopicPartition, int] = {}
         self._ends_asked_ms = 0
+        self._told: set[TopicPartition] = set()  # partitions the listener knows to be ours
         with translated(connection.bootstrap):
             self._consumer = KafkaConsumer(
                 **connection.options(),
@@ -71,6 +72,7 @@ class KafkaSource:
 
     def subscribe(self, listener: PartitionListener) -> None:
         """See `ports.Source`."""
+        self._listener = listener
         self._consumer.subscribe([self._topic], listener=_Rebalances(self._consumer, self, listener))
 
     def poll(self, timeout_s: float) -> Sequence[Envelope[bytes | None]]:
@@ -79,6 +81,8 @@ class KafkaSource:
             raise self._undecodable
         with translated():
             polled = self._poll(ms(timeout_s))
+        # In one rebalance kafka-python fetches from what it gained while it still commits what it lost.
+        self.tell_assigned(polled.keys() & self._consumer.assignment())
         now_ms = self._clock_ms()
         return [_envelope(record, now_ms) for records in polled.values() for record in records]
 
@@ -113,6 +117,17 @@ class KafkaSource:
         """See `ports.Source`."""
         self._paused = True
         self.pause_if_paused()
+
+    def tell_assigned(self, names: Collection[TopicPartition]) -> None:
+        """Tell the listener of partitions before it is given their records."""
+        new = [_partition(name) for name in names if name not in self._told]
+        self._told.update(names)
+        if new:
+            self._listener.assigned(new)
+
+    def forget(self, names: Collection[TopicPartition]) -> None:
+        """These are no longer ours."""
+        self._told.difference_update(names)
 
     def pause_if_paused(self) -> None:
         """Partitions that arrive while the source is paused are paused as well."""
@@ -173,9 +188,10 @@ class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafk
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         self._source.pause_if_paused()
-        self._listener.assigned([_partition(name) for name in assigned])
+        self._source.tell_assigned(assigned)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        self._source.forget(revoked)
         offsets = self._listener.revoked([_partition(name) for name in revoked])
         if offsets:
             try:
@@ -185,6 +201,7 @@ class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafk
                 log.warning("not committed on revocation, these records come again: %s", error)
 
     async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
+        self._source.forget(lost)
         self._listener.lost([_partition(name) for name in lost])
 
 
