@@ -52,6 +52,7 @@ def run_demo(path: Path) -> int:
         )
         create_topics(stack)
         scorer = start_scorer(stack, settings.model_repository / MODEL, path.parent.resolve())
+        scorer.wait_until_assigned()
         print(f"scorer    ready after {time.monotonic() - started:.1f} s · metrics at {scorer.metrics_url}")
         before = triton_samples(stack)
         began = time.monotonic()

@@ -31,10 +31,12 @@ class RunningScorer:
     process: ServerProcess
     metrics_url: str
 
-    def metrics(self) -> Samples:
-        """What `/metrics` says now; raises ServerFailed when the scorer is gone."""
-        self.process.check()
-        return scrape(self.metrics_url)
+    def wait_until_assigned(self) -> None:
+        """Return when the group gave it every partition: joining takes seconds that are not scoring."""
+        self.process.wait_until(
+            lambda: total(scrape(self.metrics_url), "adgauge_assigned_partitions") == PARTITIONS,
+            timeout_s=READY_TIMEOUT_S,
+        )
 
 
 def create_topics(stack: Stack) -> None:
