@@ -83,8 +83,10 @@ class Kafka:
         return [*JVM, "-cp", f"{self._jars}/*", main_class]
 
     def _format(self) -> None:
+        # One in 64 starts with a dash and is no argument of its own.
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        argv = [*self._java("kafka.tools.StorageTool"), "format", "-t", cluster, "-c", self._properties]
+        argv = [*self._java("kafka.tools.StorageTool"), "format", f"--cluster-id={cluster}"]
+        argv += ["--config", self._properties]
         try:
             subprocess.run(argv, env=child_environment(), capture_output=True, text=True, check=True)
         except FileNotFoundError as exc:
