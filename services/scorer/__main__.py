@@ -25,6 +25,7 @@ from adgauge.adapters.kafka import (
 from adgauge.adapters.redis import RedisScoreStore, connect, register_generation
 from adgauge.adapters.settings import ServerSettings, load_settings, refuse_misspelt
 from adgauge.errors import AdgaugeError
+from adgauge.images.http import HttpPolicy
 from adgauge.images.loader import ImageLoader
 from adgauge.pipeline.retry import Retry
 from adgauge.pipeline.runner import Runner
@@ -86,7 +87,12 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
         require_topics(kafka, servers.topics())
         writer = KafkaWriter(kafka)
         stack.callback(writer.close)
-        images = ImageLoader(contract.spec.image, schemes=servers.image_schemes, roots=servers.image_roots)
+        images = ImageLoader(
+            contract.spec.image,
+            schemes=servers.image_schemes,
+            roots=servers.image_roots,
+            http=HttpPolicy(ports=servers.image_ports, allowed_networks=servers.image_networks),
+        )
         stack.callback(images.close)
 
         pipeline = ScoringPipeline(

@@ -1,3 +1,4 @@
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,14 @@ def test_what_must_be_given_is_enough() -> None:
 def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADGAUGE_IMAGE_ROOTS", "/a,/b")
     monkeypatch.setenv("ADGAUGE_IMAGE_SCHEMES", "file,https")
+    monkeypatch.setenv("ADGAUGE_IMAGE_NETWORKS", "10.1.2.0/24,fd00::/8")
+    monkeypatch.setenv("ADGAUGE_IMAGE_PORTS", "80,8080")
     settings = load_settings(ServerSettings)
 
     assert settings.image_roots == (Path("/a"), Path("/b"))
     assert settings.image_schemes == ("file", "https")
+    assert settings.image_networks == (IPv4Network("10.1.2.0/24"), IPv6Network("fd00::/8"))
+    assert settings.image_ports == {80, 8080}
 
 
 def test_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +70,8 @@ def test_an_address_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, na
         ("ADGAUGE_LINGER_S", "-1"),
         ("ADGAUGE_METRICS_PORT", "70000"),
         ("ADGAUGE_IMAGE_SCHEMES", "ftp"),
+        ("ADGAUGE_IMAGE_NETWORKS", "10.1.2.3/24"),
+        ("ADGAUGE_IMAGE_PORTS", "0"),
         ("ADGAUGE_KAFKA_SECURITY_PROTOCOL", "TLS"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -32,6 +33,9 @@ def _listed(value: object) -> object:
 
 Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_listed)]
 Schemes = Annotated[tuple[Literal["http", "https", "file", "data"], ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Ports = Annotated[frozenset[Port], NoDecode, BeforeValidator(_listed)]
 
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
@@ -69,6 +73,11 @@ class ServerSettings(BaseSettings):
     )
     image_schemes: Schemes = Field(default=("https", "data"), description="of http, https, file, data")
     image_roots: Paths = Field(default=(), description="folders that `file:` pictures may lie in")
+    image_networks: Networks = Field(
+        default=(),
+        description="networks that are not public and hold picture servers of one's own: 10.1.2.0/24",
+    )
+    image_ports: Ports = Field(default=frozenset({80, 443}), description="ports that picture URLs may name")
     max_record_bytes: PositiveInt = Field(default=2**20, description="a larger record is rejected")
 
     def kafka(self) -> KafkaConnection:

@@ -21,6 +21,7 @@ from adgauge.cli.rows import Write, json_writer, line_file, row_file, text_write
 from adgauge.cli.terminal import Progress
 from adgauge.contract import CONTRACT_FILE
 from adgauge.errors import ConfigurationError
+from adgauge.images.http import HttpPolicy
 from adgauge.images.loader import ImageLoader
 from adgauge.pipeline.retry import Retry
 from adgauge.pipeline.runner import Limits, Runner
@@ -70,7 +71,10 @@ def score_file(
         )
         stack.callback(admitted.scorer.close)
         images = ImageLoader(
-            admitted.contract.spec.image, schemes={*settings.image_schemes, "file"}, roots=roots
+            admitted.contract.spec.image,
+            schemes={*settings.image_schemes, "file"},
+            roots=roots,
+            http=HttpPolicy(ports=settings.image_ports, allowed_networks=settings.image_networks),
         )
         stack.callback(images.close)
         stack.callback(stop.set)  # before anything is closed: threads that wait for Triton give up
