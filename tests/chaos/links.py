@@ -14,8 +14,8 @@ from tools.install import BIN
 
 TIMEOUT_S = 5.0
 SLOW_MS, JITTER_MS = 300, 100
-SLOW_KB_S = 256
-"""A picture takes 0.6 s: a request of eight to Triton takes 5 s, while Redis and Kafka merely drag."""
+SLOW_KB_S = 1024
+"""A full request of pictures to Triton takes 5 s, half of its deadline; Redis and Kafka merely drag."""
 
 Toxics = Mapping[str, tuple[str, Mapping[str, int]]]
 _CUT: Toxics = {"cut": ("reset_peer", {"timeout": 0})}
