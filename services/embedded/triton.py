@@ -150,7 +150,10 @@ def require_libraries(environment: TritonEnvironment) -> None:
 
 def _link_backends(environment: TritonEnvironment, workspace: Workspace) -> Path:
     """Lay out the python backend as the server expects it: the wheel keeps its parts apart."""
-    backends = workspace.subfolder("backends")
+    backends = workspace.folder / "backends"
+    if backends.exists():  # a server is started again
+        return backends
+    backends.mkdir()
     (backends / "python").mkdir()
     parts = environment.server / "backends/python"
     for part in (parts / "libtriton_python.so", parts / "triton_python_backend_utils.py", environment.stub):
