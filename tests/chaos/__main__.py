@@ -1,0 +1,105 @@
+"""`make chaos`: nothing lost, nothing stale, whatever dies in between.
+
+Without arguments two standard runs: Valkey with `appendfsync always`, and with `everysec`, the content cache
+on and `adgauge reconcile` at the end. Exit code 0 when they prove the promise, 1 when not.
+"""
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from adgauge.errors import AdgaugeError
+from benchmarks.record import ROOT, write_figures
+from tests.chaos.report import details, figures, problems, table
+from tests.chaos.run import Plan, Result, perform
+
+SEED = 3
+KEPT = ROOT / ".cache" / "chaos"
+STANDARD = Plan(
+    name="always",
+    seed=SEED,
+    products=20_500,
+    records=62_000,
+    rate=72.0,
+    faults=44,
+    appendfsync="always",
+    cached=False,
+    distinct_titles=True,
+)
+SHORT = replace(STANDARD, products=700, records=3000, rate=27.0, faults=9)
+
+
+def plans(arguments: argparse.Namespace) -> list[Plan]:
+    """The runs that were asked for."""
+    plan = SHORT if arguments.short else STANDARD
+    given = ("seed", "products", "records", "rate", "faults")
+    plan = replace(plan, **{name: value for name in given if (value := getattr(arguments, name))})
+    if arguments.minutes:
+        plan = replace(plan, records=round(arguments.minutes * 60 * plan.rate))
+    everysec = replace(
+        plan, name="everysec + reconcile", appendfsync="everysec", cached=True, distinct_titles=False
+    )
+    both = {"always": [plan], "everysec": [everysec]}
+    return both.get(arguments.appendfsync, [plan, everysec])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 proven, 1 not."""
+    asked = _parser().parse_args(arguments)
+    results, failed = [], []
+    for plan in plans(asked):
+        kept = KEPT / time.strftime(f"%Y%m%d-%H%M%S-{plan.appendfsync}-{plan.seed}")
+        try:
+            results.append(perform(plan, kept, _say))
+        except AdgaugeError as error:
+            failed.append(f"{plan.name}: {error}")
+        else:
+            failed += [f"{plan.name}: {problem}" for problem in problems(results[-1])]
+            for line in details(results[-1]):
+                _say(line)
+        if failed:
+            return _give_up(results, failed, plan, kept)
+        shutil.rmtree(kept)
+    _say(table(results))
+    if asked.figures:
+        write_figures("chaos", "make chaos", {each.plan.appendfsync: figures(each) for each in results})
+    return 0
+
+
+def _give_up(results: Sequence[Result], failed: Sequence[str], plan: Plan, kept: Path) -> int:
+    if results:
+        _say(table(results))
+    for line in failed:
+        _say(f"FAILED  {line}")
+    again = f"--seed {plan.seed} --records {plan.records} --products {plan.products} --faults {plan.faults}"
+    again += f" --rate {plan.rate:g} --appendfsync {plan.appendfsync}"
+    _say(f"logs and ledger: {kept}")
+    _say(f"again: python -m tests.chaos {again}")
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, help=f"of schedule and records (default {SEED})")
+    parser.add_argument("--minutes", type=float, help="publish so long, at the rate")
+    parser.add_argument("--records", type=int)
+    parser.add_argument("--products", type=int)
+    parser.add_argument("--rate", type=float, help="records a second")
+    parser.add_argument("--faults", type=int)
+    parser.add_argument("--appendfsync", choices=("always", "everysec"), help="only that run")
+    parser.add_argument("--short", action="store_true", help="minutes instead of half an hour")
+    parser.add_argument("--figures", action="store_true", help="write docs/figures/chaos.json")
+    return parser
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

