@@ -102,15 +102,15 @@ def gather(run: Run) -> Facts:
         ledger=read_ledger(run.ledger),
         published={
             (each.partition, each.offset): record_digest(each.key, each.value, each.headers)
-            for each in _records(run.bootstrap, run.products_topic)
+            for each in records_of(run.bootstrap, run.products_topic)
         },
         log=[
             _logged(line)
-            for each in _records(run.bootstrap, run.scores_topic)
+            for each in records_of(run.bootstrap, run.scores_topic)
             if (line := json.loads(each.value))["generation"] == run.generation
         ],
         letters=[
-            _letter(each, run.products_topic) for each in _records(run.bootstrap, run.dead_letters_topic)
+            _letter(each, run.products_topic) for each in records_of(run.bootstrap, run.dead_letters_topic)
         ],
         lines=_lines(run.redis_url, f"ag:{run.generation}:"),
         committed=_committed(run),
@@ -118,7 +118,7 @@ def gather(run: Run) -> Facts:
     )
 
 
-def _records(bootstrap: str, topic: str) -> Iterator[Any]:
+def records_of(bootstrap: str, topic: str) -> Iterator[Any]:
     """All records that are in a topic by now."""
     with closing(KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)) as consumer:
         names = _names(consumer, topic)

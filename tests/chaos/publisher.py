@@ -31,12 +31,35 @@ Headers = list[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
+class Record:
+    """A draft with its event time, as bytes."""
+
     draft: Draft
     event_ms: int
     key: bytes
     value: bytes | None
     headers: Headers
+
+    def acknowledged(self, partition: int, offset: int) -> Entry:
+        """Its line in the ledger."""
+        return Entry(
+            id=self.draft.id,
+            version=self.draft.version,
+            kind=self.draft.kind,
+            level=self.draft.level,
+            event_ms=self.event_ms,
+            partition=partition,
+            offset=offset,
+            picture=self.draft.picture,
+            digest=record_digest(self.key, self.value, self.headers),
+        )
+
+
+def make_record(draft: Draft, event_ms: int, slow_image_url: str | None) -> Record:
+    """The draft's key, value and headers at an event time."""
+    key, value = body(draft, slow_image_url)
+    headers = [("adgauge-event-ms", str(event_ms).encode()), *extra_headers(draft)]
+    return Record(draft, event_ms, key, value, headers)
 
 
 class Publisher:
@@ -72,7 +95,7 @@ class Publisher:
             distinct_titles=distinct_titles,
             slow_pictures=slow_image_url is not None,
         )
-        self._answers: SimpleQueue[tuple[_Record, KafkaProducer, Any]] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[Record, KafkaProducer, Any]] = SimpleQueue()
         self._in_flight: set[str] = set()
         self._newest: dict[str, int] = {}  # event time of each product's newest acceptable version
         self._latest: dict[str, int] = {}  # and of any
@@ -151,14 +174,12 @@ class Publisher:
     def _may_send(self, draft: Draft) -> bool:
         return draft.id not in self._in_flight and len(self._in_flight) < IN_FLIGHT
 
-    def _record(self, draft: Draft) -> _Record:
+    def _record(self, draft: Draft) -> Record:
         event_ms = self._event_ms(draft)
         self._latest[draft.id] = max(event_ms, self._latest.get(draft.id, 0))
         if draft.kind in ("grey", "deleted"):
             self._newest[draft.id] = max(event_ms, self._newest.get(draft.id, 0))
-        key, value = body(draft, self._slow_image_url)
-        headers = [("adgauge-event-ms", str(event_ms).encode()), *extra_headers(draft)]
-        return _Record(draft, event_ms, key, value, headers)
+        return make_record(draft, event_ms, self._slow_image_url)
 
     def _event_ms(self, draft: Draft) -> int:
         newest = self._newest.get(draft.id)
@@ -166,7 +187,7 @@ class Publisher:
             return max(_now_ms(), self._latest.get(draft.id, 0) + 1)
         return newest if draft.timing == "equal" else newest - 1 - draft.salt % 3_600_000
 
-    def _send(self, record: _Record) -> None:
+    def _send(self, record: Record) -> None:
         """Hand a record over; while no broker answers there may be no room or no metadata for it."""
         self._in_flight.add(record.draft.id)
         producer = self._producer
@@ -191,7 +212,7 @@ class Publisher:
         except Empty:
             ledger.flush()
 
-    def _take(self, ledger: TextIO, record: _Record, producer: KafkaProducer, answer: Any) -> None:
+    def _take(self, ledger: TextIO, record: Record, producer: KafkaProducer, answer: Any) -> None:
         if isinstance(answer, BaseException):
             log.warning("%s was not acknowledged, sent again: %s", record.draft.id, answer)
             if producer is self._producer:  # one that failed for good would fail for ever
@@ -199,7 +220,7 @@ class Publisher:
                 self._producer = self._new_producer()
             self._send(record)
             return
-        ledger.write(_entry(record, answer).to_json() + "\n")
+        ledger.write(record.acknowledged(answer.partition, answer.offset).to_json() + "\n")
         self._in_flight.discard(record.draft.id)
         self._acknowledged += 1
 
@@ -221,21 +242,6 @@ class Publisher:
         self._producer._sender.force_close()  # without it a broker that is away is waited for
         with suppress(KafkaError):
             self._producer.close(timeout=2.0)
-
-
-def _entry(record: _Record, where: Any) -> Entry:
-    draft = record.draft
-    return Entry(
-        id=draft.id,
-        version=draft.version,
-        kind=draft.kind,
-        level=draft.level,
-        event_ms=record.event_ms,
-        partition=where.partition,
-        offset=where.offset,
-        picture=draft.picture,
-        digest=record_digest(record.key, record.value, record.headers),
-    )
 
 
 def _now_ms() -> int:
