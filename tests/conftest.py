@@ -1,5 +1,6 @@
 """Real servers for the tests, each started once a session."""
 
+import logging
 import os
 import signal
 import uuid
@@ -32,6 +33,17 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 MakeTopic = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A program under test sets up logging to the streams of its test, which are closed when it ends."""
+    loggers = [logging.getLogger(name) for name in (None, "adgauge", "services", "kafka")]
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    yield
+    for logger, handlers, level in before:
+        logger.handlers[:] = [each for each in logger.handlers if each in handlers]
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
