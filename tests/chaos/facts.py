@@ -113,8 +113,8 @@ def gather(run: Run) -> Facts:
             _letter(each, run.products_topic) for each in records_of(run.bootstrap, run.dead_letters_topic)
         ],
         lines=_lines(run.redis_url, f"ag:{run.generation}:"),
-        committed=_committed(run),
-        ends=_ends(run),
+        committed=committed_of(run),
+        ends=ends_of(run),
     )
 
 
@@ -142,13 +142,15 @@ def _names(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     return [TopicPartition(topic, partition) for partition in sorted(partitions)]
 
 
-def _ends(run: Run) -> dict[int, int]:
+def ends_of(run: Run) -> dict[int, int]:
+    """Per partition of the products' topic the offset of its next record."""
     with closing(KafkaConsumer(bootstrap_servers=run.bootstrap, enable_auto_commit=False)) as consumer:
         ends = consumer.end_offsets(_names(consumer, run.products_topic))
     return {name.partition: end for name, end in ends.items()}
 
 
-def _committed(run: Run) -> dict[int, int]:
+def committed_of(run: Run) -> dict[int, int]:
+    """Per partition the next offset that the group will read; none where it has not committed."""
     with closing(KafkaAdminClient(bootstrap_servers=run.bootstrap)) as admin:
         offsets = admin.list_group_offsets([run.group])[run.group]
     return {
