@@ -4,12 +4,22 @@ from prometheus_client import CollectorRegistry, Metric
 
 from adgauge.errors import RejectReason
 from adgauge.records import OutcomeKind, Partition
-from adgauge.telemetry.metrics import FRESHNESS_BUCKETS_S, CacheResult, Metrics, ScorerFailure, Stage
+from adgauge.telemetry.metrics import (
+    BACKENDS,
+    FRESHNESS_BUCKETS_S,
+    CacheResult,
+    Metrics,
+    ProbeResult,
+    Rebalance,
+    ScorerFailure,
+    Stage,
+)
 from tools.document_metrics import DOCUMENT, QUERIES, document
 
 # What is counted is the unit of a count; the rest says its unit at the end.
 UNITS = (
-    r"(seconds|bytes|records|requests|rows|lookups|images|failures|retries|offset|paused|partitions|info)$"
+    r"(seconds|bytes|records|requests|rows|lookups|images|failures|retries|offset|paused|partitions|info"
+    r"|open|openings|rebalances|probes|heals)$"
 )
 LABELS = {"outcome", "reason", "stage", "partition", "result", "kind", "backend"}
 BUILD_LABELS = {"version", "model", "contract", "generation"}
@@ -30,7 +40,7 @@ def samples(registry: CollectorRegistry, name: str) -> list[dict[str, str]]:
 def test_every_name_ends_with_its_unit() -> None:
     names = [family.name for family in ours(registry())]
 
-    assert len(names) == 17
+    assert len(names) == 24
     assert [name for name in names if not re.search(UNITS, name)] == []
 
 
@@ -49,12 +59,10 @@ def test_every_value_of_a_closed_label_is_there_before_its_first_event() -> None
     assert {s["outcome"] for s in samples(r, "adgauge_records_total")} == set(OutcomeKind)
     assert {s["stage"] for s in samples(r, "adgauge_stage_seconds_count")} == set(Stage)
     assert {s["result"] for s in samples(r, "adgauge_cache_lookups_total")} == set(CacheResult)
-    assert {s["backend"] for s in samples(r, "adgauge_retries_total")} == {
-        "images",
-        "kafka",
-        "redis",
-        "triton",
-    }
+    for by_backend in ("adgauge_retries_total", "adgauge_circuit_open", "adgauge_circuit_openings_total"):
+        assert {s["backend"] for s in samples(r, by_backend)} == set(BACKENDS)
+    assert {s["kind"] for s in samples(r, "adgauge_rebalances_total")} == set(Rebalance)
+    assert {s["result"] for s in samples(r, "adgauge_model_probes_total")} == set(ProbeResult)
     assert {s["kind"] for s in samples(r, "adgauge_scorer_failures_total")} == set(ScorerFailure)
 
 

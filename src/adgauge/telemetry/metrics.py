@@ -20,8 +20,8 @@ FRESHNESS_BUCKETS_S = (
 # One batch in one stage: parsing takes under a millisecond, a fetch of slow pictures tens of seconds.
 STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-RETRIED = ("images", "kafka", "redis", "triton")
-"""The backends that `BackendUnavailable` names."""
+BACKENDS = ("images", "kafka", "redis", "triton", "fuse")
+"""What `BackendUnavailable` names; the fuse is away when too many records are rejected."""
 
 
 class Stage(StrEnum):
@@ -43,6 +43,22 @@ class CacheResult(StrEnum):
     HIT = "hit"
     MISS = "miss"
     DUPLICATE = "duplicate"  # equal content earlier in the same batch
+
+
+class Rebalance(StrEnum):
+    """How the group changed what is ours."""
+
+    ASSIGNED = "assigned"
+    REVOKED = "revoked"  # in order: what was done was committed
+    LOST = "lost"  # too late to commit: another worker had it already
+
+
+class ProbeResult(StrEnum):
+    """What the golden record said about the served model."""
+
+    GOOD = "good"
+    UNAVAILABLE = "unavailable"  # no answer, or not the golden score
+    MISMATCH = "mismatch"  # another contract: the worker ends
 
 
 class ScorerFailure(StrEnum):
@@ -90,6 +106,18 @@ class Metrics:
         self.in_flight_requests = gauge("adgauge_in_flight_requests", "Requests that wait for Triton.")
         self.paused = gauge("adgauge_paused", "1 while the source is paused by backpressure.")
 
+        # An open circuit pauses consumption and takes readiness away; `/healthz/ready` says why in words.
+        self.circuit_open = gauge(
+            "adgauge_circuit_open", "1 while a backend is taken to be away.", ["backend"]
+        )
+        self.circuit_openings = counter(
+            "adgauge_circuit_openings", "Times a backend was found to be away.", ["backend"]
+        )
+        # Time, not counts: grows for as long as anything keeps a record from its end.
+        self.oldest_undecided_seconds = gauge(
+            "adgauge_oldest_undecided_seconds", "Age since its poll of the oldest undecided record, or 0."
+        )
+
         # A worker without partitions is idle; a stalled partition has lag and a committed offset that stands.
         self.assigned_partitions = gauge(
             "adgauge_assigned_partitions", "Partitions that the group gave to this worker."
@@ -102,6 +130,9 @@ class Metrics:
         self.committed_offset = gauge(
             "adgauge_committed_offset", "Committed offset of a partition.", ["partition"]
         )
+        self.rebalances = counter("adgauge_rebalances", "Changes of the assignment, by kind.", ["kind"])
+        # Records since the last good commit come again after a restart.
+        self.commit_failures = counter("adgauge_commit_failures", "Commits that were not acknowledged.")
         self.last_progress_timestamp_seconds = gauge(
             "adgauge_last_progress_timestamp_seconds", "Unix time of the runner's last loop."
         )
@@ -114,6 +145,10 @@ class Metrics:
         self.scorer_failures = counter(
             "adgauge_scorer_failures", "Requests to Triton that gave no scores, by kind.", ["kind"]
         )
+        self.model_probes = counter(
+            "adgauge_model_probes", "Golden records asked for while serving, by result.", ["result"]
+        )
+        self.model_heals = counter("adgauge_model_heals", "Times a dead model was unloaded and loaded again.")
         self.retries = counter(
             "adgauge_retries", "Calls made again after a backend was unavailable.", ["backend"]
         )
@@ -139,8 +174,14 @@ class Metrics:
             self.cache_lookups.labels(result)
         for failure in ScorerFailure:
             self.scorer_failures.labels(failure)
-        for backend in RETRIED:
+        for backend in BACKENDS:
             self.retries.labels(backend)
+            self.circuit_open.labels(backend)
+            self.circuit_openings.labels(backend)
+        for change in Rebalance:
+            self.rebalances.labels(change)
+        for probed in ProbeResult:
+            self.model_probes.labels(probed)
         self.images.labels("ok")
 
     def describe_build(self, version: str, model: str, contract: str, generation: int) -> None:
