@@ -137,6 +137,31 @@ class TestDecoders:
         assert reason(pool.decode(png(8))) == ImageReason.DECODER_TIMEOUT
         assert isinstance(pool.decode(png(8)), np.ndarray)
 
+    def test_time_in_which_everything_stood_still_costs_no_picture(self) -> None:
+        program = (
+            "import sys; from adgauge.images.decoders import *; from tests.unit.test_loader import *\n"
+            "decoders._GRACE_SECONDS = 0.5\n"
+            "pool = DecoderPool(1, Orders(SPEC, LIMITS, 0.5, MEMORY)); pool.decode(png(8))\n"
+            "print(pool.process_ids()[0], flush=True); sys.stdin.readline()\n"
+            "print(type(pool.decode(png(8))).__name__)"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as parent:
+            assert parent.stdout is not None
+            assert parent.stdin is not None
+            decoder = int(parent.stdout.readline())
+            os.kill(decoder, signal.SIGSTOP)
+            parent.stdin.write("\n")
+            parent.stdin.flush()
+            time.sleep(0.2)  # it asks the decoder
+            os.kill(parent.pid, signal.SIGSTOP)
+            time.sleep(1.5)  # longer than it has patience
+            os.kill(parent.pid, signal.SIGCONT)
+            os.kill(decoder, signal.SIGCONT)
+
+            assert parent.stdout.read() == "ndarray\n"
+
     def test_an_interpreter_that_cannot_start_is_an_unavailable_backend(
         self, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -20,6 +20,7 @@ from adgauge.records import ImageMissing, ImageResult
 
 _START_SECONDS = 60.0
 _GRACE_SECONDS = 5.0  # the child ends itself in time; this is for one that was stopped from outside
+_SLICES = 20
 
 
 class DecoderPool:
@@ -81,12 +82,18 @@ class _Decoder:
         connection = self._connection()
         try:
             connection.send_bytes(data)
-            if connection.poll(self._patience):
+            if self._answers(connection):
                 return connection.recv_bytes()
         except (EOFError, OSError):
             return _post_mortem(self.stop())
         self.stop(patience_s=0.0)
         return ImageMissing(ImageReason.DECODER_TIMEOUT, "the decoder did not answer")
+
+    def _answers(self, connection: Connection) -> bool:
+        """Whether an answer comes in time. While this process was frozen, with its container or its machine,
+        the decoder was as well: however long that took, it costs one slice of patience and no picture.
+        """
+        return any(connection.poll(self._patience / _SLICES) for _ in range(_SLICES))
 
     def stop(self, patience_s: float = 1.0) -> int | None:
         """End the process, by force when patience is over; returns how it ended, negative for a signal."""
@@ -140,6 +147,6 @@ class _Decoder:
 
 
 def _post_mortem(status: int | None) -> ImageMissing:
-    if status == -signal.SIGALRM:
+    if status == -signal.SIGPROF:
         return ImageMissing(ImageReason.DECODER_TIMEOUT, "decoding took too long")
     return ImageMissing(ImageReason.DECODER_CRASHED, f"the decoder ended with {status}")
