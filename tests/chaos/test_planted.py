@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import redis
 import tritonclient.grpc as triton
 from kafka import KafkaProducer
 
@@ -19,7 +20,7 @@ from services.embedded.processes import ServerProcess
 from services.embedded.scorer import scrape, total
 from services.embedded.settings import child_environment
 from services.embedded.workspace import Workspace
-from tests.chaos.checker import Verdict, check
+from tests.chaos.checker import Verdict, check, main
 from tests.chaos.drafts import Draft
 from tests.chaos.facts import Run, committed_of, ends_of
 from tests.chaos.ledger import Kind, Picture
@@ -256,3 +257,23 @@ def test_the_checker_passes_the_same_story_without_the_bug(story: Story, bug: st
     verdict = story.verdict()
 
     assert verdict.sound, verdict.examples
+
+
+def test_the_checker_is_a_command_as_well(
+    story: Story, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    an_older_version_comes_late(story, None)
+    arguments = [part for name, value in vars(story.run).items() for part in (option(name), str(value))]
+    code, printed = main(arguments), capsys.readouterr().out
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete("ag:1:P")
+    code_after, printed_after = main(arguments), capsys.readouterr().out
+
+    assert (code, code_after) == (0, 1)
+    assert printed.splitlines()[-1] == "sound"
+    assert "P version 1" in printed_after
+    assert printed_after.splitlines()[-1] == "NOT SOUND"
+
+
+def option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
