@@ -1,0 +1,37 @@
+"""Redis: where recommenders read. One server, or a cluster, which is found out when connecting."""
+
+from adgauge.adapters.redis.cache import RedisScoreCache
+from adgauge.adapters.redis.connection import Client, connect
+from adgauge.adapters.redis.line import (
+    DIGEST_DIGITS,
+    LIVE_KEY,
+    StoredScore,
+    decode,
+    encode,
+    score_key,
+)
+from adgauge.adapters.redis.reader import Reading, ScoreReader
+from adgauge.adapters.redis.store import (
+    TOMBSTONE_TTL_MS,
+    RedisScoreStore,
+    register_generation,
+    require_writable,
+)
+
+__all__ = [
+    "DIGEST_DIGITS",
+    "LIVE_KEY",
+    "TOMBSTONE_TTL_MS",
+    "Client",
+    "Reading",
+    "RedisScoreCache",
+    "RedisScoreStore",
+    "ScoreReader",
+    "StoredScore",
+    "connect",
+    "decode",
+    "encode",
+    "register_generation",
+    "require_writable",
+    "score_key",
+]

@@ -1,0 +1,103 @@
+"""The content cache: content that was scored before is not scored again. Losing it costs work, no score.
+
+Keys: `ag:content:<generation>:<content digest>` holds the score with all digits of a float.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from adgauge.adapters.redis.connection import Client, close
+from adgauge.adapters.redis.pipelines import Command, Pipelines, raised
+from adgauge.errors import AdgaugeError, BackendUnavailable
+
+log = logging.getLogger(__name__)
+
+TTL_S = 30 * 86400.0
+REST_S = 5.0
+"""After a failure the cache is left alone so long: it must not cost every batch its time-out."""
+
+
+class RedisScoreCache:
+    """Scores of one generation by content digest; a failing server is a miss, and is left alone for REST_S.
+
+    `connect` gives a client with a short time-out; `random()` is uniform in [0, 1), `clock` counts seconds.
+    The constructor raises ConfigurationError for a wrong address or credentials.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        generation: int,
+        random: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._connect = connect
+        self._prefix = f"ag:content:{generation}:"
+        self._random = random
+        self._clock = clock
+        self._client: Client | None = None
+        self._rests_until: float | None = None
+        try:
+            self._client = connect()
+        except BackendUnavailable as error:
+            self._failed(error)
+
+    def get(self, digests: Sequence[str]) -> Sequence[float | None]:
+        """See `ports.ScoreCache`."""
+        found: Sequence[str | None] = [None] * len(digests)
+        with self._never_raising():
+            if (pipelines := self._awake()) is not None:
+                found = pipelines.values([self._prefix + digest for digest in digests])
+                self._rests_until = None
+        return [_number(text) for text in found]
+
+    def put(self, scores: Mapping[str, float]) -> None:
+        """See `ports.ScoreCache`."""
+        with self._never_raising():
+            if (pipelines := self._awake()) is not None:
+                answers, _ = pipelines.run([self._set(digest, value) for digest, value in scores.items()])
+                for answer in answers:
+                    raised(answer)
+
+    def _set(self, digest: str, value: float) -> Command:
+        key = self._prefix + digest
+        ttl_ms = int(TTL_S * 1000 * (0.9 + 0.2 * self._random()))
+        return Command(key, ("SET", key, repr(value), "PX", str(ttl_ms)))
+
+    def _awake(self) -> Pipelines | None:
+        """None while the cache rests after a failure."""
+        if self._rests_until is not None and self._clock() < self._rests_until:
+            return None
+        if self._client is None:
+            self._client = self._connect()
+        return Pipelines(self._client)
+
+    @contextmanager
+    def _never_raising(self) -> Iterator[None]:
+        try:
+            yield
+        except AdgaugeError as error:
+            self._failed(error)
+
+    def _failed(self, error: AdgaugeError) -> None:
+        if self._rests_until is None:
+            log.warning("the content cache does not answer, everything is scored: %s", error)
+        self._rests_until = self._clock() + REST_S
+
+    def close(self) -> None:
+        """Close connections. Never raises."""
+        if self._client is not None:
+            close(self._client)
+
+
+def _number(text: str | None) -> float | None:
+    """A value that somebody else wrote is a miss."""
+    try:
+        value = float(text) if text is not None else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
