@@ -4,6 +4,7 @@ poll (adapters/kafka) → batches (pipeline/runner) → each record's way (pipel
 """
 
 import logging
+import os
 import random
 import signal
 import sys
@@ -27,7 +28,7 @@ from adgauge.adapters.settings import ServerSettings, load_settings, refuse_miss
 from adgauge.errors import AdgaugeError
 from adgauge.images.http import HttpPolicy
 from adgauge.images.loader import ImageLoader
-from adgauge.pipeline.retry import Retry
+from adgauge.pipeline.circuit import Circuits, Patience
 from adgauge.pipeline.runner import Runner
 from adgauge.pipeline.scoring import ScoringPipeline
 from adgauge.telemetry.exposition import Health, TelemetryServer
@@ -38,7 +39,8 @@ from services.scorer.settings import ScorerSettings
 log = logging.getLogger("services.scorer")
 
 STALLED_AFTER_S = 60.0
-RETRY_FIRST_S, RETRY_LONGEST_S = 0.2, 10.0
+PROBE_EVERY_S = 3.0
+"""A model that died while nobody asked is noticed after this and the time of a probe."""
 
 
 def main() -> int:
@@ -95,6 +97,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
         )
         stack.callback(images.close)
 
+        circuits = Circuits(stop.wait, random.random, time.monotonic, metrics, probes={}, patience=Patience())
         pipeline = ScoringPipeline(
             canonicalizer=admitted.canonicalizer,
             images=images,
@@ -105,7 +108,8 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
                 writer, servers.scores_topic, generation=generation, model=model, contract=digest
             ),
             dead_letters=KafkaDeadLetters(writer, servers.dead_letters_topic, version("adgauge")),
-            retry=Retry(stop.wait, random.random, metrics, first_s=RETRY_FIRST_S, longest_s=RETRY_LONGEST_S),
+            circuits=circuits,
+            fuse=settings.fuse(),
             metrics=metrics,
             clock_ms=_now_ms,
             max_record_bytes=servers.max_record_bytes,
@@ -122,6 +126,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
 
         def progressed() -> None:
             health.progressed()
+            health.ready(because_not="draining" if stop.is_set() else circuits.why_open())
             metrics.last_progress_timestamp_seconds.set(time.time())
 
         runner = Runner(
@@ -131,6 +136,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
             metrics,
             clock=time.monotonic,
             sleep=time.sleep,
+            blocked=circuits.why_open,
             progressed=progressed,
         )
         metrics.describe_build(version("adgauge"), model, digest, generation)
@@ -166,4 +172,7 @@ def _now_ms() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    logging.shutdown()
+    # Threads that hang in a call to a dead server would keep the process until it gives up.
+    os._exit(code)

@@ -6,7 +6,10 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adgauge.adapters.settings import PREFIX
+from adgauge.pipeline.fuse import Fuse
 from adgauge.pipeline.runner import Limits
+
+FUSE_JUDGES_FROM = 200
 
 
 class ScorerSettings(BaseSettings):
@@ -31,9 +34,18 @@ class ScorerSettings(BaseSettings):
     commit_interval_s: PositiveFloat = 1.0
     drain_s: PositiveFloat = Field(default=20.0, description="what runs at SIGTERM may take this long")
 
+    reject_share_limit: float = Field(
+        default=0.5, gt=0, le=1, description="a larger share of rejects stops consumption; 1: never"
+    )
+    reject_window: PositiveInt = Field(default=500, description="decided records that the share is taken of")
+
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65535, description="0: any free one")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def fuse(self) -> Fuse:
+        """When rejects stop consumption."""
+        return Fuse(window=self.reject_window, judged_from=FUSE_JUDGES_FROM, limit=self.reject_share_limit)
 
     def limits(self) -> Limits:
         """What may be in flight."""

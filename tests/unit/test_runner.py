@@ -54,6 +54,7 @@ class Bench:
         self.source = MemorySource(self.log, lambda _: time.sleep(0.001), max_records=4)
         self.metrics = Metrics(CollectorRegistry())
         self.loops = 0
+        self.blocked: str | None = None
         self.runner = Runner(
             self.source,
             score,
@@ -61,6 +62,7 @@ class Bench:
             self.metrics,
             clock=time.monotonic,
             sleep=time.sleep,
+            blocked=lambda: self.blocked,
             progressed=self._progressed,
         )
 

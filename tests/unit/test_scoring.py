@@ -19,7 +19,8 @@ from adgauge.adapters.memory import (
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.contract import load_contract
 from adgauge.errors import BackendUnavailable, RecordRejected, RejectReason
-from adgauge.pipeline.retry import Retry
+from adgauge.pipeline.circuit import Circuits, Patience
+from adgauge.pipeline.fuse import Fuse
 from adgauge.pipeline.scoring import ScoringPipeline
 from adgauge.records import (
     Envelope,
@@ -60,6 +61,11 @@ def record(payload: bytes | None, key: bytes | None = None, offset: int = 0, eve
     return Envelope(payload, position, order, key, payload, (("h", b"1"),), frozenset())
 
 
+def stopped(metrics: Metrics) -> Circuits:
+    """Of a worker that stops: nothing is tried again."""
+    return Circuits(lambda _: True, lambda: 0.0, lambda: 0.0, metrics, probes={}, patience=Patience())
+
+
 class Stage:
     """A pipeline with its surroundings in reach."""
 
@@ -83,7 +89,8 @@ class Stage:
             store=self.store,
             score_log=self.log,
             dead_letters=self.letters,
-            retry=Retry(lambda _: True, lambda: 0.0, self.metrics, first_s=0.0, longest_s=0.0),
+            circuits=stopped(self.metrics),
+            fuse=Fuse(window=8, judged_from=8, limit=0.9),
             metrics=self.metrics,
             clock_ms=lambda: NOW_MS,
             max_record_bytes=MAX_BYTES,
@@ -327,7 +334,8 @@ def test_outcomes_come_after_store_log_and_dead_letters_in_this_order(
         store=Breaking(calls, "store", broken == "store"),
         score_log=Breaking(calls, "log", broken == "log"),
         dead_letters=Breaking(calls, "letters", broken == "letters"),  # type: ignore[arg-type]  # put returns
-        retry=Retry(lambda _: True, lambda: 0.0, metrics, first_s=0.0, longest_s=0.0),
+        circuits=stopped(metrics),
+        fuse=Fuse(window=8, judged_from=8, limit=0.9),
         metrics=metrics,
         clock_ms=lambda: NOW_MS,
         max_record_bytes=MAX_BYTES,
@@ -340,3 +348,10 @@ def test_outcomes_come_after_store_log_and_dead_letters_in_this_order(
         assert len(pipeline.run(batch)) == 2
 
     assert calls == reached
+
+
+def test_too_many_rejects_stop_the_worker_before_anything_is_written(stage: Stage) -> None:
+    with pytest.raises(BackendUnavailable, match="100% of the last 8 records were rejected"):
+        stage.run(*(record(b"{", offset=number) for number in range(8)))
+
+    assert (stage.letters.letters, stage.log.entries, stage.store.entries) == ([], [], {})

@@ -23,7 +23,8 @@ from adgauge.contract import CONTRACT_FILE
 from adgauge.errors import ConfigurationError
 from adgauge.images.http import HttpPolicy
 from adgauge.images.loader import ImageLoader
-from adgauge.pipeline.retry import Retry
+from adgauge.pipeline.circuit import Circuits, Patience
+from adgauge.pipeline.fuse import Fuse
 from adgauge.pipeline.runner import Limits, Runner
 from adgauge.pipeline.scoring import ScoringPipeline
 from adgauge.telemetry.metrics import Metrics
@@ -37,7 +38,6 @@ LIMITS = Limits(
     commit_interval_s=0.5,
     drain_s=10.0,
 )
-RETRY_FIRST_S, RETRY_LONGEST_S = 0.2, 5.0
 EMBEDDED_DEADLINE_S = 60.0
 """Our own Triton shares this machine's CPU with whatever else runs: slow is not away."""
 
@@ -103,7 +103,8 @@ def _pipeline(
         store=LineStore(),
         score_log=Nowhere(),
         dead_letters=Nowhere(),
-        retry=Retry(stop.wait, random.random, metrics, first_s=RETRY_FIRST_S, longest_s=RETRY_LONGEST_S),
+        circuits=Circuits(stop.wait, random.random, time.monotonic, metrics, probes={}, patience=Patience()),
+        fuse=Fuse(window=1, judged_from=1, limit=1.0),  # a file may hold what it likes
         metrics=metrics,
         clock_ms=_now_ms,
         max_record_bytes=max_bytes,
@@ -127,6 +128,7 @@ def _run(source: FileSource, decisions: Decisions, metrics: Metrics, check: Call
         metrics,
         clock=time.monotonic,
         sleep=time.sleep,
+        blocked=lambda: None,  # a file waits
         progressed=lambda: None,
     )
     try:

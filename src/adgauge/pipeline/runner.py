@@ -42,7 +42,8 @@ class Runner:
     """Polls, batches, hands out, commits what is done. It is the source's `PartitionListener`.
 
     `score` decides a batch (`ScoringPipeline.run`), on several threads. `clock` counts seconds.
-    `progressed()` is called once a loop: alive means that this loop goes round.
+    `blocked()` is asked once a loop why nothing may be consumed now, None when something may; what it raises
+    ends the run. `progressed()` is called once a loop: alive means that this loop goes round.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Runner:
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], object],
+        blocked: Callable[[], str | None],
         progressed: Callable[[], None],
     ) -> None:
         self._source = source
@@ -62,6 +64,7 @@ class Runner:
         self._metrics = metrics
         self._clock = clock
         self._sleep = sleep
+        self._blocked = blocked
         self._progressed = progressed
         self._tracker = OffsetTracker()
         self._pool = ThreadPoolExecutor(limits.batches, thread_name_prefix="batch")
@@ -208,12 +211,16 @@ class Runner:
         self._bytes += sign * (len(record.value or b"") + len(record.key or b""))
 
     def _balance(self) -> None:
-        """Pause above a limit, resume below half of it: a pause throws away what was fetched ahead."""
+        """Pause above a limit, resume below half of it: a pause throws away what was fetched ahead.
+
+        While a backend is away nothing is consumed, and polling goes on: the group must not miss us.
+        """
         load = max(self._records / self._limits.records, self._bytes / self._limits.bytes)
-        if not self._paused and load >= 1.0:
+        blocked = self._blocked() is not None
+        if not self._paused and (blocked or load >= 1.0):
             self._source.pause()
             self._paused = True
-        elif self._paused and load <= 0.5:
+        elif self._paused and not blocked and load <= 0.5:
             self._source.resume()
             self._paused = False
 

@@ -10,8 +10,9 @@ from prometheus_client.context_managers import Timer
 
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.errors import RecordRejected, RejectReason
+from adgauge.pipeline.circuit import FUSE, Circuits
+from adgauge.pipeline.fuse import Fuse
 from adgauge.pipeline.ports import DeadLetters, Images, ScoreCache, ScoreLog, Scorer, ScoreStore
-from adgauge.pipeline.retry import Retry
 from adgauge.product import ProductRecord, parse_id, parse_product
 from adgauge.records import (
     CanonicalInput,
@@ -64,7 +65,8 @@ class ScoringPipeline:
         store: ScoreStore,
         score_log: ScoreLog,
         dead_letters: DeadLetters,
-        retry: Retry,
+        circuits: Circuits,
+        fuse: Fuse,
         metrics: Metrics,
         clock_ms: Callable[[], int],
         max_record_bytes: int,
@@ -76,7 +78,8 @@ class ScoringPipeline:
         self._store = store
         self._score_log = score_log
         self._dead_letters = dead_letters
-        self._retry = retry
+        self._call = circuits.call
+        self._fuse = fuse
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._max_record_bytes = max_record_bytes
@@ -91,6 +94,7 @@ class ScoringPipeline:
         parsed = self._parse(batch)
         canonical = _advance(self._canonicalize, parsed)
         entries = _advance(self._score, canonical)
+        self._require_sound(entries)
         kinds = self._put(entries)
         self._append(entries, kinds)
         self._bury(batch, entries)
@@ -109,7 +113,7 @@ class ScoringPipeline:
         products = [envelope.payload for envelope in envelopes]
         references = [self._canonicalizer.image_references(product) for product in products]
         with self._stage(Stage.IMAGES):
-            images = self._retry(lambda: self._images.load(references))
+            images = self._call("images", lambda: self._images.load(references))
         for image in (image for of_product in images for image in of_product):
             result = image.reason if isinstance(image, ImageMissing) else "ok"
             self._metrics.images.labels(result).inc()
@@ -144,7 +148,7 @@ class ScoringPipeline:
         if not inputs:
             return {}
         with self._stage(Stage.SCORE):
-            results = self._retry(lambda: self._scorer.score(inputs))
+            results = self._call("triton", lambda: self._scorer.score(inputs))
         ratings = {each.digest: result for each, result in zip(inputs, results, strict=True)}
         if self._cache is not None:
             self._cache.put({key: value for key, value in ratings.items() if isinstance(value, float)})
@@ -159,13 +163,18 @@ class ScoringPipeline:
         flags = canonical.flags | envelope.flags
         return Score(product_id, rating, envelope.order, self._clock_ms(), flags, canonical.digest)
 
+    def _require_sound(self, entries: Sequence[Entry]) -> None:
+        """Stop here when too many records are rejected: then nothing of the batch is written or committed."""
+        reasons = [entry.reason if isinstance(entry, RecordRejected) else None for entry in entries]
+        self._call(FUSE, lambda: self._fuse.admit(reasons))
+
     def _put(self, entries: Sequence[Entry]) -> list[OutcomeKind]:
         """Store scores and tombstones; the store keeps the newer of two versions, atomically."""
         kept = [entry for entry in entries if not isinstance(entry, RecordRejected)]
         if not kept:
             return [OutcomeKind.REJECTED] * len(entries)
         with self._stage(Stage.STORE):
-            stored = iter(self._retry(lambda: self._store.put(kept)))
+            stored = iter(self._call("redis", lambda: self._store.put(kept)))
         kinds = [_kind(entry, stored) for entry in entries]
         self._observe_freshness(entries, kinds)
         return kinds
@@ -179,7 +188,7 @@ class ScoringPipeline:
         ]
         if stored:
             with self._stage(Stage.LOG):
-                self._retry(lambda: self._score_log.append(stored))
+                self._call("kafka", lambda: self._score_log.append(stored))
 
     def _bury(self, batch: Sequence[Raw], entries: Sequence[Entry]) -> None:
         """Write the dead letters: what can never be scored, its bytes as they came, and the reason."""
@@ -190,7 +199,7 @@ class ScoringPipeline:
         ]
         if rejected:
             with self._stage(Stage.DEAD_LETTERS):
-                self._retry(lambda: self._dead_letters.put(rejected))
+                self._call("kafka", lambda: self._dead_letters.put(rejected))
 
     def _observe_freshness(self, entries: Sequence[Entry], kinds: Sequence[OutcomeKind]) -> None:
         now_ms = self._clock_ms()
