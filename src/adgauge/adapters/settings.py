@@ -12,7 +12,15 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adgauge.adapters.kafka import KafkaConnection
@@ -61,8 +69,20 @@ class ServerSettings(BaseSettings):
     group: str = Field(
         default="adgauge-scorer", description="consumer group; workers of one group share work"
     )
-    redis_url: SecretStr | None = Field(default=None, description="`redis://[user:password@]host:port/db`")
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="`redis[s]://[user:password@]host:port/db`; of a cluster, any member's without db",
+    )
+    redis_ca_file: Path | None = Field(
+        default=None, description="PEM file for rediss://; without it the system's"
+    )
     redis_timeout_s: PositiveFloat = 2.0
+    redis_wait_replicas: NonNegativeInt = Field(
+        default=0, description="a score counts as stored once so many replicas have it"
+    )
+    content_cache_url: SecretStr | None = Field(
+        default=None, description="Redis that remembers scores of unchanged content; None: no such cache"
+    )
     triton_url: str | None = Field(
         default=None, description="gRPC `host:port`; a name may stand for several replicas"
     )
@@ -111,6 +131,10 @@ class ServerSettings(BaseSettings):
         """The URL of Redis; raises ConfigurationError when none is given."""
         url = self.redis_url.get_secret_value() if self.redis_url else None
         return _given(url, "ADGAUGE_REDIS_URL", "redis://127.0.0.1:6379/0")
+
+    def content_cache(self) -> str | None:
+        """The URL of the content cache, or None."""
+        return self.content_cache_url.get_secret_value() if self.content_cache_url else None
 
     def topics(self) -> tuple[str, str, str]:
         """Products, scores, dead letters."""

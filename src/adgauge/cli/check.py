@@ -104,7 +104,7 @@ def _group(admin: KafkaAdmin, settings: ServerSettings, topics: dict[str, TopicS
 
 
 def _redis(settings: ServerSettings) -> str:
-    client = connect(settings.redis(), settings.redis_timeout_s)
+    client = connect(settings.redis(), settings.redis_timeout_s, settings.redis_ca_file)
     try:
         require_writable(client)
         live = ScoreReader(client, time.monotonic).get([]).generation

@@ -28,7 +28,9 @@ def print_scores(product_ids: Sequence[str], *, as_json: bool) -> int:
 
 def read_scores(settings: ServerSettings, product_ids: Sequence[str]) -> Reading:
     """Ask Redis once."""
-    reader = ScoreReader(connect(settings.redis(), settings.redis_timeout_s), time.monotonic)
+    reader = ScoreReader(
+        connect(settings.redis(), settings.redis_timeout_s, settings.redis_ca_file), time.monotonic
+    )
     try:
         return reader.get(product_ids)
     finally:
