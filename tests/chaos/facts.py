@@ -1,6 +1,7 @@
 """What there is to judge by, read with Kafka's and Redis's own clients: plain values, nothing interpreted."""
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import Any
 import redis
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.errors import RetriableError
 from redis.cluster import RedisCluster
 
 from tests.chaos.ledger import Entry, read_ledger, record_digest
@@ -19,6 +21,7 @@ from tests.chaos.ledger import Entry, read_ledger, record_digest
 QUIET_POLLS = 50
 """Polls of POLL_MS without a record before a topic is given up."""
 POLL_MS = 200
+COORDINATOR_S = 30.0
 CHUNK = 1000
 """Keys read from Redis at once."""
 
@@ -152,12 +155,25 @@ def ends_of(run: Run) -> dict[int, int]:
 def committed_of(run: Run) -> dict[int, int]:
     """Per partition the next offset that the group will read; none where it has not committed."""
     with closing(KafkaAdminClient(bootstrap_servers=run.bootstrap)) as admin:
-        offsets = admin.list_group_offsets([run.group])[run.group]
+        offsets = _group_offsets(admin, run.group)
     return {
         name.partition: each.offset
         for name, each in offsets.items()
         if name.topic == run.products_topic and each.offset >= 0
     }
+
+
+def _group_offsets(admin: KafkaAdminClient, group: str) -> Mapping[TopicPartition, Any]:
+    """A coordinator is elected after a broker's return, and at first use: until then there is none to ask."""
+    deadline = time.monotonic() + COORDINATOR_S
+    while True:
+        try:
+            offsets: Mapping[TopicPartition, Any] = admin.list_group_offsets([group])[group]
+            return offsets
+        except RetriableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _logged(line: Mapping[str, Any]) -> Logged:
