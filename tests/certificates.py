@@ -1,4 +1,4 @@
-"""An authority and certificates for servers and clients of this machine, as the PEM files programs ask for."""
+"""An authority, and certificates for servers and clients of this machine, as PEM files."""
 
 from dataclasses import dataclass
 from pathlib import Path
