@@ -1,7 +1,7 @@
 """Kafka: the stream of products in, score log and dead letters out. kafka-python 3."""
 
 from adgauge.adapters.kafka.connection import KafkaConnection, plain_connection
-from adgauge.adapters.kafka.source import KafkaSource
+from adgauge.adapters.kafka.source import KafkaSource, envelope_of
 from adgauge.adapters.kafka.topics import require_topics
 from adgauge.adapters.kafka.writers import KafkaDeadLetters, KafkaPublisher, KafkaScoreLog, KafkaWriter
 
@@ -12,6 +12,7 @@ __all__ = [
     "KafkaScoreLog",
     "KafkaSource",
     "KafkaWriter",
+    "envelope_of",
     "plain_connection",
     "require_topics",
 ]

@@ -84,7 +84,7 @@ class KafkaSource:
         # In one rebalance kafka-python fetches from what it gained while it still commits what it lost.
         self.tell_assigned(polled.keys() & self._consumer.assignment())
         now_ms = self._clock_ms()
-        return [_envelope(record, now_ms) for records in polled.values() for record in records]
+        return [envelope_of(record, now_ms) for records in polled.values() for record in records]
 
     def _poll(self, timeout_ms: int) -> Mapping[TopicPartition, Sequence[Any]]:
         """Polls until there is a record that cannot be decoded: never again, it would spin for ever."""
@@ -220,7 +220,8 @@ def _is_undecodable(error: Exception) -> bool:
     return isinstance(error, UNDECODABLE) or not isinstance(error, (kafka_errors.KafkaError, OSError))
 
 
-def _envelope(record: Any, now_ms: int) -> Envelope[bytes | None]:
+def envelope_of(record: Any, now_ms: int) -> Envelope[bytes | None]:
+    """A consumer's record as the pipeline takes it; everything that reads products orders them by this."""
     headers = tuple((name, value or b"") for name, value in record.headers)
     stated = dict(headers).get(EVENT_HEADER)
     order, clamped = event_order(stated, record.timestamp, now_ms, record.offset)
