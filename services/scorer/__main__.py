@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
@@ -23,7 +24,7 @@ from adgauge.adapters.kafka import (
     KafkaWriter,
     require_topics,
 )
-from adgauge.adapters.redis import RedisScoreStore, connect, register_generation
+from adgauge.adapters.redis import RedisScoreCache, RedisScoreStore, connect, register_generation
 from adgauge.adapters.settings import ServerSettings, load_settings, refuse_misspelt
 from adgauge.errors import AdgaugeError
 from adgauge.images.http import HttpPolicy
@@ -39,6 +40,8 @@ from services.scorer.settings import ScorerSettings
 log = logging.getLogger("services.scorer")
 
 STALLED_AFTER_S = 60.0
+CONTENT_CACHE_TIMEOUT_S = 0.25
+"""A look-up must cost less than the model would."""
 PROBE_EVERY_S = 3.0
 """A model that died while nobody asked is noticed after this and the time of a probe."""
 
@@ -81,10 +84,20 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
         contract, generation = admitted.contract, settings.generation
         model, digest = f"{contract.name}/{contract.version}", contract.digest()
 
-        redis = connect(redis_url, servers.redis_timeout_s)
-        store = RedisScoreStore(redis, generation, settings.score_ttl_s, random.random)
+        redis = connect(redis_url, servers.redis_timeout_s, servers.redis_ca_file)
+        store = RedisScoreStore(
+            redis,
+            generation,
+            settings.score_ttl_s,
+            random.random,
+            wait_replicas=servers.redis_wait_replicas,
+            wait_s=servers.redis_timeout_s / 2,
+        )
         stack.callback(store.close)
         register_generation(redis, generation, {"model": model, "digest": digest})
+        cache = _content_cache(servers, generation)
+        if cache is not None:
+            stack.callback(cache.close)
 
         require_topics(kafka, servers.topics())
         writer = KafkaWriter(kafka)
@@ -101,7 +114,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
         pipeline = ScoringPipeline(
             canonicalizer=admitted.canonicalizer,
             images=images,
-            cache=None,
+            cache=cache,
             scorer=admitted.scorer,
             store=store,
             score_log=KafkaScoreLog(
@@ -165,6 +178,16 @@ def _stop_on_signal(health: Health) -> tuple[threading.Event, threading.Event]:
     signal.signal(signal.SIGTERM, first)
     signal.signal(signal.SIGINT, first)
     return stop, at_once
+
+
+def _content_cache(servers: ServerSettings, generation: int) -> RedisScoreCache | None:
+    url = servers.content_cache()
+    if url is None:
+        return None
+    ca_file = servers.redis_ca_file if url.startswith("rediss://") else None
+    return RedisScoreCache(
+        partial(connect, url, CONTENT_CACHE_TIMEOUT_S, ca_file), generation, random.random, time.monotonic
+    )
 
 
 def _now_ms() -> int:
