@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from adgauge.adapters.kafka.connection import KafkaConnection, ms, translated
 
@@ -36,6 +37,7 @@ class TopicState:
 
     partitions: int
     rights: frozenset[str] | None
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,11 @@ class TopicRecord:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: Mapping[str, bytes]
+    headers: tuple[tuple[str, bytes], ...]
+
+    def header(self, name: str) -> bytes | None:
+        """The value of a header; the last one where it comes several times."""
+        return dict(self.headers).get(name)
 
 
 class OutOfTime(Exception):
@@ -95,14 +101,35 @@ class KafkaAdmin:
         with translated():
             found = self._client.describe_topics(list(names))
         return {
-            topic["name"]: TopicState(len(topic["partitions"]), _rights(topic["authorized_operations"]))
+            topic["name"]: TopicState(
+                len(topic["partitions"]),
+                _rights(topic["authorized_operations"]),
+                min((len(each["replica_nodes"]) for each in topic["partitions"]), default=0),
+            )
             for topic in found
             if topic["error_code"] == 0
         }
 
-    def create(self, plan: TopicPlan, partitions: int) -> bool:
-        """Create a topic with the brokers' replication; False when it was there already."""
-        wanted = {plan.name: {"num_partitions": partitions, "configs": dict(plan.configs)}}
+    def configs(self, topic: str) -> dict[str, str]:
+        """How a topic is configured, defaults included; empty when the broker does not say."""
+        asked = ConfigResource(ConfigResourceType.TOPIC, topic)
+        with translated():
+            try:
+                found = self._client.describe_configs([asked], config_filter="all")
+            except kafka_errors.AuthorizationError:
+                return {}
+        values = next(iter(found.values()), {}).get(topic, {})
+        return {name: str(each["value"]) for name, each in values.items()}
+
+    def create(self, plan: TopicPlan, partitions: int, replication: int | None = None) -> bool:
+        """Create a topic, with the brokers' replication unless it is given; False when it was there."""
+        wanted = {
+            plan.name: {
+                "num_partitions": partitions,
+                "replication_factor": replication or -1,
+                "configs": dict(plan.configs),
+            }
+        }
         with translated():
             try:
                 self._client.create_topics(wanted, wait_for_metadata=True)
@@ -138,10 +165,11 @@ class KafkaAdmin:
                     raise OutOfTime
                 polled = consumer.poll(timeout_ms=ms(_POLL_S))
                 silent = not polled
-                yield from (_record(record) for records in polled.values() for record in records)
+                yield from (topic_record(record) for records in polled.values() for record in records)
 
 
-def _record(record: Any) -> TopicRecord:
+def topic_record(record: Any) -> TopicRecord:
+    """A consumer's record as a value."""
     return TopicRecord(
         topic=record.topic,
         partition=record.partition,
@@ -149,7 +177,7 @@ def _record(record: Any) -> TopicRecord:
         timestamp_ms=record.timestamp,
         key=record.key,
         value=record.value,
-        headers={name: value or b"" for name, value in record.headers},
+        headers=tuple((name, value or b"") for name, value in record.headers),
     )
 
 

@@ -11,12 +11,12 @@ from typing import Any
 from adgauge.adapters.files import key_and_value
 from adgauge.adapters.kafka.writers import (
     DETAIL_HEADER,
-    ORIGIN_EVENT_HEADER,
     ORIGIN_HEADER,
     REASON_HEADER,
     STAGE_HEADER,
 )
 from adgauge.adapters.kafka_admin import KafkaAdmin, OutOfTime, TopicRecord
+from adgauge.adapters.kafka_letters import parse_letter
 from adgauge.adapters.redis import Reading, StoredScore
 from adgauge.adapters.settings import ServerSettings, load_settings
 from adgauge.cli.scores import describe, entry_as_json, read_scores, utc
@@ -90,7 +90,9 @@ def _committed(admin: KafkaAdmin, settings: ServerSettings, products: Scan) -> M
 
 def _versions(products: Scan, letters: Scan, committed: Mapping[int, int], entry: Entry) -> list[Version]:
     """The product's records in the order in which they were published."""
-    rejected = {letter.headers.get(ORIGIN_HEADER, b"").decode(): letter for letter in letters.records}
+    rejected = {
+        (letter.header(ORIGIN_HEADER) or b"").decode(errors="replace"): letter for letter in letters.records
+    }
     versions = [
         _version(record, rejected.pop(_position(record), None), committed, entry)
         for record in products.records
@@ -106,7 +108,7 @@ def _version(
     if letter is not None:
         return replace(_rejected(_position(record), letter), published_ms=record.timestamp_ms)
     now_ms = time.time_ns() // 1_000_000
-    order, _ = event_order(record.headers.get(EVENT_HEADER), record.timestamp_ms, now_ms, record.offset)
+    order, _ = event_order(record.header(EVENT_HEADER), record.timestamp_ms, now_ms, record.offset)
     waiting = record.offset >= committed[record.partition]
     state, why = _decided(order, entry, is_deletion=record.value is None)
     if waiting and (entry is None or order > entry.order):
@@ -126,10 +128,10 @@ def _decided(order: Order, entry: Entry, *, is_deletion: bool) -> tuple[str, str
 
 def _rejected(position: str, letter: TopicRecord) -> Version:
     reason, stage, detail = (
-        letter.headers.get(name, b"?").decode(errors="replace")
+        (letter.header(name) or b"?").decode(errors="replace")
         for name in (REASON_HEADER, STAGE_HEADER, DETAIL_HEADER)
     )
-    event_ms = int(letter.headers.get(ORIGIN_EVENT_HEADER, b"0"))
+    event_ms = parse_letter(letter).event_ms or 0
     return Version(position, letter.timestamp_ms, event_ms, "rejected", f"{reason} at {stage}: {detail}")
 
 
