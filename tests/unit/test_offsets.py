@@ -11,7 +11,7 @@ def tracker_with(*offsets: int, partition: Partition = P0) -> OffsetTracker:
     tracker = OffsetTracker()
     tracker.assign([P0, P1])
     for offset in offsets:
-        tracker.deliver(Position(partition, offset))
+        tracker.deliver(Position(partition, offset), tracker.moves())
     return tracker
 
 
@@ -48,7 +48,7 @@ def test_committed_offsets_are_not_committed_again() -> None:
 
 def test_partitions_progress_apart() -> None:
     tracker = tracker_with(0, 1)
-    tracker.deliver(Position(P1, 7))
+    tracker.deliver(Position(P1, 7), tracker.moves())
     tracker.complete(Position(P1, 7))
 
     assert tracker.committable() == {P1: 8}
@@ -68,12 +68,12 @@ def test_records_of_a_partition_that_went_away_are_ignored_until_it_comes_back()
     tracker = tracker_with(0)
     tracker.forget([P0])
 
-    assert not tracker.deliver(Position(P0, 1))
+    assert not tracker.deliver(Position(P0, 1), tracker.moves())
     assert tracker.owned() == {P1}
     tracker.assign([P0])
     tracker.complete(Position(P0, 1))
     assert tracker.committable() == {}
-    assert tracker.deliver(Position(P0, 0))
+    assert tracker.deliver(Position(P0, 0), tracker.moves())
 
 
 def test_the_first_undecided_offset_is_that_of_the_first_record_not_done() -> None:
@@ -90,7 +90,7 @@ def test_a_rewound_partition_waits_for_its_records_again() -> None:
     tracker = tracker_with(0, 1)
     tracker.complete(Position(P0, 0))
     tracker.complete(Position(P0, 1))
-    tracker.deliver(Position(P0, 0))
+    tracker.deliver(Position(P0, 0), tracker.moves())
 
     assert tracker.committable() == {}
     tracker.complete(Position(P0, 0))
@@ -99,7 +99,7 @@ def test_a_rewound_partition_waits_for_its_records_again() -> None:
 
 def test_a_record_delivered_twice_is_done_once() -> None:
     tracker = tracker_with(0, 1)
-    tracker.deliver(Position(P0, 0))
+    tracker.deliver(Position(P0, 0), tracker.moves())
     tracker.complete(Position(P0, 0))
 
     assert tracker.committable() == {P0: 1}

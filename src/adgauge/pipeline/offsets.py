@@ -17,6 +17,7 @@ class _Progress:
     last: int = -1  # the latest delivered
     next: int | None = None  # every record before it is done
     committed: int | None = None
+    certain: bool = True  # what was delivered belongs to the present assignment
 
 
 class OffsetTracker:
@@ -24,36 +25,55 @@ class OffsetTracker:
 
     It also knows which partitions are ours; records of others are ignored. The runner's thread and the
     source's rebalance thread call it. Offsets may have gaps (compaction).
+
+    A completion counts whichever assignment the record was delivered under: it says that this record was
+    stored, which stays true when the partition goes away and comes back. What was not stored, because a
+    backend was given up or a batch broke, is never completed.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._partitions: dict[Partition, _Progress] = {}
+        self._moves: dict[Partition, int] = {}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """These partitions are ours from now on."""
         with self._lock:
             for partition in partitions:
-                self._partitions.setdefault(partition, _Progress())
+                if partition not in self._partitions:
+                    self._partitions[partition] = _Progress()
+                    self._moved(partition)
 
     def owned(self) -> frozenset[Partition]:
         """The partitions that are ours now."""
         with self._lock:
             return frozenset(self._partitions)
 
-    def deliver(self, position: Position) -> bool:
-        """A record was polled; False when its partition went away in the meantime.
+    def moves(self) -> Mapping[Partition, int]:
+        """How often each partition came or went until now; ask before a poll, for `deliver`."""
+        with self._lock:
+            return dict(self._moves)
 
-        Going back in a partition starts it anew: its records come again.
+    def deliver(self, position: Position, moves: Mapping[Partition, int]) -> bool:
+        """A record was polled since `moves`; False when its partition went away in the meantime.
+
+        Going back in a partition starts it anew: its records come again. When the partition went and came
+        back during the poll, nobody knows whether the record is of the assignment before, with records in
+        front of it that come again: nothing of the partition is committable until the next poll goes back
+        or goes on.
         """
         with self._lock:
             progress = self._partitions.get(position.partition)
             if progress is None:
                 return False
+            certain = self._moves[position.partition] - moves.get(position.partition, 0) <= 1
+            if certain and not progress.certain and position.offset <= progress.last:
+                progress = self._partitions[position.partition] = _Progress()
+            progress.certain = certain
             if position.offset in progress.open:
                 return True
             if position.offset <= progress.last:
-                progress = self._partitions[position.partition] = _Progress()
+                progress = self._partitions[position.partition] = _Progress(certain=certain)
             progress.open[position.offset] = False
             progress.last = position.offset
             return True
@@ -98,15 +118,19 @@ class OffsetTracker:
             partitions = list(partitions)
             committable = self._committable(partitions)
             for partition in partitions:
-                self._partitions.pop(partition, None)
+                if self._partitions.pop(partition, None) is not None:
+                    self._moved(partition)
             return committable
+
+    def _moved(self, partition: Partition) -> None:
+        self._moves[partition] = self._moves.get(partition, 0) + 1
 
     def _committable(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         progress = {name: self._partitions[name] for name in partitions if name in self._partitions}
         return {
             name: each.next
             for name, each in progress.items()
-            if each.next is not None and each.next != each.committed
+            if each.certain and each.next is not None and each.next != each.committed
         }
 
 

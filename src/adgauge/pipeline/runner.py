@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from prometheus_client import Gauge
@@ -13,7 +13,7 @@ from adgauge.errors import BackendUnavailable, ConfigurationError
 from adgauge.pipeline.offsets import OffsetTracker
 from adgauge.pipeline.ports import Source
 from adgauge.records import Envelope, Outcome, Partition
-from adgauge.telemetry.metrics import Metrics
+from adgauge.telemetry.metrics import Metrics, Rebalance
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,26 @@ class Limits:
     drain_s: float  # what is running at the stop may take this long
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A batch on a thread, and when its first record was polled."""
+
+    records: Batch
+    since: float
+
+
 class Runner:
     """Polls, batches, hands out, commits what is done. It is the source's `PartitionListener`.
 
     `score` decides a batch (`ScoringPipeline.run`), on several threads. `clock` counts seconds.
     `blocked()` is asked once a loop why nothing may be consumed now, None when something may; what it raises
-    ends the run. `progressed()` is called once a loop: alive means that this loop goes round.
+    ends the run. `progressed()` is called once a loop: alive means that this loop goes round. `pool` runs the
+    batches, by default on `limits.batches` threads.
+
+    Bytes of records in memory, at most: `limits.bytes` + 2 · partitions · max(1 MiB, largest record batch of
+    the topic). The limits are looked at after each poll, and one poll can bring all that was fetched ahead,
+    which is one fetch of each partition; by then as much is on its way again. (1 MiB is kafka-python's
+    `max_partition_fetch_bytes`; brokers send a larger batch whole, or a 10 MB record could never be read.)
     """
 
     def __init__(
@@ -57,6 +71,7 @@ class Runner:
         sleep: Callable[[float], object],
         blocked: Callable[[], str | None],
         progressed: Callable[[], None],
+        pool: Executor | None = None,
     ) -> None:
         self._source = source
         self._score = score
@@ -67,10 +82,10 @@ class Runner:
         self._blocked = blocked
         self._progressed = progressed
         self._tracker = OffsetTracker()
-        self._pool = ThreadPoolExecutor(limits.batches, thread_name_prefix="batch")
+        self._pool = pool or ThreadPoolExecutor(limits.batches, thread_name_prefix="batch")
         self._waiting: list[Raw] = []
         self._waiting_since = 0.0
-        self._running: dict[Future[Sequence[Outcome]], Batch] = {}
+        self._running: dict[Future[Sequence[Outcome]], _Running] = {}
         self._records = 0
         self._bytes = 0
         self._paused = False
@@ -81,14 +96,16 @@ class Runner:
     def run(self, until: Callable[[], bool], at_once: Callable[[], bool]) -> None:
         """Work until `until()`, then finish what is running, commit and close the source.
 
-        `at_once()` ends the finishing. Raises what ended the work: ContractMismatch, ConfigurationError or
-        a bug; whatever was not decided is not committed and comes again.
+        `at_once()` ends the finishing, and so does `limits.drain_s`; what is left after that is one poll, one
+        commit and the source's `close`, each bounded by the source. Threads of batches that hang are left
+        behind: only the end of the process ends them. Raises what ended the work: ContractMismatch,
+        ConfigurationError or a bug; whatever was not decided is not committed and comes again.
         """
         try:
             self._source.subscribe(self)
             while not until():
-                self._loop()
-            self._drain(at_once)
+                self.turn()
+            self.drain(at_once)
         finally:
             self._leaving = True
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -102,17 +119,20 @@ class Runner:
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """See `ports.PartitionListener`."""
         log.info("assigned %s", _names(partitions))
+        self._metrics.rebalances.labels(Rebalance.ASSIGNED).inc()
         self._tracker.assign(partitions)
         self._metrics.assigned_partitions.set(len(self._tracker.owned()))
 
     def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """See `ports.PartitionListener`."""
         log.info("revoked %s", _names(partitions))
+        self._metrics.rebalances.labels(Rebalance.REVOKED).inc()
         return self._forget(partitions)
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         """See `ports.PartitionListener`."""
         log.warning("lost %s", _names(partitions))
+        self._metrics.rebalances.labels(Rebalance.LOST).inc()
         self._forget(partitions)
 
     def _forget(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
@@ -125,14 +145,21 @@ class Runner:
             log.warning("no partition is left for this worker: it is idle until the group gives it some")
         return committable
 
-    def _loop(self) -> None:
-        self._take(self._poll())
+    def turn(self) -> None:
+        """One round of the loop: poll, hand out, collect, commit. `run` does it until it is told to stop.
+
+        A batch that gave up on a backend starts again once a round, never faster: a round without new
+        records takes `POLL_S`, and new records end at the limits.
+        """
+        moves = self._tracker.moves()
+        self._take(self._poll(), moves)
         self._submit_due()
         for batch in self._collect():
-            self._submit(batch)
+            self._submit(batch.records, batch.since)
         self._balance()
         if self._clock() - self._committed_at >= self._limits.commit_interval_s:
             self._commit()
+            self._measure_lag()
         self._report()
 
     def _poll(self) -> Sequence[Raw]:
@@ -156,8 +183,8 @@ class Runner:
             log.error("%s; ending when the %d records in flight are decided", error, self._records)
         self._refused = True
 
-    def _take(self, records: Sequence[Raw]) -> None:
-        ours = [record for record in records if self._tracker.deliver(record.position)]
+    def _take(self, records: Sequence[Raw], moves: Mapping[Partition, int]) -> None:
+        ours = [record for record in records if self._tracker.deliver(record.position, moves)]
         if ours and not self._waiting:
             self._waiting_since = self._clock()
         for record in ours:
@@ -168,16 +195,17 @@ class Runner:
         """Start every full batch, and a smaller one when its first record has lingered."""
         size = self._limits.batch_records
         while len(self._waiting) >= size:
-            self._submit(self._still_ours(self._waiting[:size]))
+            self._submit(self._waiting[:size], self._waiting_since)
             del self._waiting[:size]
             self._waiting_since = self._clock()
         if self._waiting and self._clock() - self._waiting_since >= self._limits.linger_s:
-            self._submit(self._still_ours(self._waiting))
+            self._submit(self._waiting, self._waiting_since)
             self._waiting = []
 
-    def _submit(self, batch: Batch) -> None:
+    def _submit(self, records: Batch, since: float) -> None:
+        batch = self._still_ours(records)
         if batch:
-            self._running[self._pool.submit(self._score, batch)] = batch
+            self._running[self._pool.submit(self._score, batch)] = _Running(batch, since)
 
     def _still_ours(self, records: Batch) -> Batch:
         """Without records of partitions that went to another worker while they waited."""
@@ -189,26 +217,25 @@ class Runner:
                 self._hold(record, -1)
         return ours
 
-    def _collect(self) -> list[Batch]:
+    def _collect(self) -> list[_Running]:
         """Mark the records of finished batches as done; returns batches that gave up on a backend."""
-        unfinished = []
+        unfinished: list[_Running] = []
         for future in [future for future in self._running if future.done()]:
             batch = self._running.pop(future)
-            if future.cancelled():
-                continue
             try:
                 outcomes = future.result()
             except BackendUnavailable:
                 unfinished.append(batch)
                 continue
-            for record, outcome in zip(batch, outcomes, strict=True):
+            for record, outcome in zip(batch.records, outcomes, strict=True):
                 self._tracker.complete(outcome.position)
                 self._hold(record, -1)
         return unfinished
 
     def _hold(self, record: Raw, sign: int) -> None:
         self._records += sign
-        self._bytes += sign * (len(record.value or b"") + len(record.key or b""))
+        headers = sum(len(name) + len(value) for name, value in record.headers)
+        self._bytes += sign * (len(record.value or b"") + len(record.key or b"") + headers)
 
     def _balance(self) -> None:
         """Pause above a limit, resume below half of it: a pause throws away what was fetched ahead.
@@ -225,21 +252,27 @@ class Runner:
             self._paused = False
 
     def _commit(self) -> None:
-        """Commit what is done, and measure how far the log has gone on."""
+        """Commit what is done."""
         self._committed_at = self._clock()
         offsets = self._tracker.committable()
+        if not offsets:
+            return
         try:
-            if offsets:
-                self._source.commit(offsets)
-                self._tracker.committed(offsets)
-                self._measure(self._metrics.committed_offset, offsets)
+            self._source.commit(offsets)
         except BackendUnavailable as error:
+            self._metrics.commit_failures.inc()
             log.warning(
                 "not committed, tried again in %g s: %s; until it succeeds a restart repeats these records,"
                 " so check that the brokers answer and that this worker is in its group",
                 self._limits.commit_interval_s,
                 error,
             )
+            return
+        self._tracker.committed(offsets)
+        self._measure(self._metrics.committed_offset, offsets)
+
+    def _measure_lag(self) -> None:
+        """How far the log has gone on."""
         try:
             self._measure(self._metrics.lag_records, self._source.lag(self._tracker.undecided()))
         except BackendUnavailable as error:
@@ -256,23 +289,43 @@ class Runner:
         self._metrics.in_flight_records.set(self._records)
         self._metrics.in_flight_bytes.set(self._bytes)
         self._metrics.paused.set(self._paused)
+        self._metrics.oldest_undecided_seconds.set(self._oldest_s())
         self._progressed()
 
-    def _drain(self, at_once: Callable[[], bool]) -> None:
-        """Finish the batches that are running, within `drain_s`; the others come again elsewhere."""
+    def _oldest_s(self) -> float:
+        since = [batch.since for batch in self._running.values()]
+        if self._waiting:
+            since.append(self._waiting_since)
+        return self._clock() - min(since) if since else 0.0
+
+    def drain(self, at_once: Callable[[], bool]) -> None:
+        """Finish the batches that are running, within `drain_s`, and commit; the others come again elsewhere.
+
+        The last thing a runner does before its source is closed.
+        """
         self._source.pause()
-        self._waiting.clear()
-        for future in self._running:
-            future.cancel()
+        self._paused = True
+        self._drop(self._waiting)
+        self._waiting = []
+        for future in [future for future in self._running if future.cancel()]:
+            self._drop(self._running.pop(future).records)
         deadline = self._clock() + self._limits.drain_s
         while self._running and self._clock() < deadline and not at_once():
             self._poll()
-            self._collect()
+            self._collect_last()
             self._report()
-        self._collect()
+        self._collect_last()
         self._commit()
         if self._running:
             log.warning("stopped with %d batches unfinished; their records come again", len(self._running))
+
+    def _collect_last(self) -> None:
+        for batch in self._collect():
+            self._drop(batch.records)
+
+    def _drop(self, records: Batch) -> None:
+        for record in records:
+            self._hold(record, -1)
 
 
 def _names(partitions: Sequence[Partition]) -> str:
