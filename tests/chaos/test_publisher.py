@@ -2,6 +2,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from services.embedded.kafka import Kafka
 from services.embedded.workspace import Workspace
 from tests.chaos.drafts import Draft, body, drafts
 from tests.chaos.facts import records_of
-from tests.chaos.ledger import by_product, read_ledger, record_digest
+from tests.chaos.ledger import Entry, by_product, read_ledger, record_digest
 from tests.chaos.publisher import Publisher
 from tests.conftest import MakeTopic
 from tools.install import KAFKA_JARS
@@ -119,6 +120,31 @@ def test_the_ledger_holds_what_the_topic_holds(
     for entries in by_product(read_ledger(ledger)).values():
         assert [each.version for each in entries] == list(range(1, len(entries) + 1))
         assert len({each.partition for each in entries if each.kind != "garbage"}) <= 1
+        assert_event_times_are_as_drafted(entries)
+
+
+def assert_event_times_are_as_drafted(entries: list[Entry]) -> None:
+    timings = {(each.id, each.version): each.timing for each in planned(3000)}
+    newest = latest = 0
+    for entry in entries:
+        timing = timings[entry.id, entry.version]
+        if newest and timing == "late":
+            assert entry.event_ms < newest
+        elif newest and timing == "equal":
+            assert entry.event_ms == newest
+        else:
+            assert entry.event_ms > latest
+        latest = max(latest, entry.event_ms)
+        if entry.kind in ("grey", "deleted"):
+            newest = max(newest, entry.event_ms)
+
+
+@lru_cache
+def planned(records: int) -> list[Draft]:
+    """What `publisher` publishes."""
+    return list(
+        drafts(seed=7, products=records // 3, records=records, distinct_titles=True, slow_pictures=False)
+    )
 
 
 @pytest.mark.tool("kafka")
