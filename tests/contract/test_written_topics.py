@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -207,31 +208,28 @@ def test_a_publisher_says_where_each_record_stands(kafka_bootstrap: str, make_to
 
 
 @pytest.fixture
-def hanging_kafka(
-    workspace: Workspace, request: pytest.FixtureRequest
-) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A broker with the topic `dlq` of four partitions, and what makes it hang."""
+def own_kafka(workspace: Workspace, request: pytest.FixtureRequest) -> Iterator[Kafka]:
+    """A broker that may come to harm, with the topic `dlq` of four partitions."""
     require_tool("kafka", request.config)
-    kafka = Kafka(workspace, jars=KAFKA_JARS, name="hanging")
+    kafka = Kafka(workspace, jars=KAFKA_JARS, name=f"kafka-{uuid.uuid4().hex[:8]}")
     kafka.start()
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     admin.create_topics([NewTopic("dlq", 4, 1)])
     admin.close()
-    yield kafka.bootstrap, lambda: os.kill(kafka.process.pid, signal.SIGSTOP)
+    yield kafka
     kafka.kill()
 
 
 @pytest.mark.tool("kafka")
 def test_brokers_that_hang_are_waited_for_once_by_a_write_and_not_at_all_by_a_close(
-    hanging_kafka: tuple[str, Callable[[], None]],
+    own_kafka: Kafka,
 ) -> None:
-    bootstrap, hang = hanging_kafka
-    impatient = KafkaWriter(plain_connection(bootstrap, timeout_s=1.0))
-    patient = KafkaWriter(plain_connection(bootstrap, timeout_s=60.0))
+    impatient = KafkaWriter(plain_connection(own_kafka.bootstrap, timeout_s=1.0))
+    patient = KafkaWriter(plain_connection(own_kafka.bootstrap, timeout_s=60.0))
     messages: list[Message] = [(str(number).encode(), b"v", ()) for number in range(64)]
     for writer in (impatient, patient):
         writer.write("dlq", messages)
-    hang()
+    os.kill(own_kafka.process.pid, signal.SIGSTOP)
     began = time.monotonic()
     with pytest.raises(BackendUnavailable):
         impatient.write("dlq", messages)
@@ -248,6 +246,33 @@ def test_brokers_that_hang_are_waited_for_once_by_a_write_and_not_at_all_by_a_cl
 
     assert waited - began < 3.0
     assert closed - closing < 2.5
+
+
+@pytest.mark.tool("kafka")
+def test_a_writer_writes_again_after_an_outage_longer_than_its_patience(own_kafka: Kafka) -> None:
+    writer = KafkaWriter(plain_connection(own_kafka.bootstrap, timeout_s=1.0))
+    messages: list[Message] = [(str(number).encode(), b"v", ()) for number in range(64)]
+    writer.write("dlq", messages)
+    os.kill(own_kafka.process.pid, signal.SIGSTOP)
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable):
+            writer.write("dlq", messages)
+    os.kill(own_kafka.process.pid, signal.SIGCONT)
+
+    assert len(_write_patiently(writer, messages)) == 64
+    writer.close()
+    with pytest.raises(BackendUnavailable, match="the writer is closed"):
+        writer.write("dlq", messages)
+
+
+def _write_patiently(writer: KafkaWriter, messages: list[Message]) -> list[Position]:
+    deadline = time.monotonic() + 15.0
+    while True:
+        try:
+            return writer.write("dlq", messages)
+        except BackendUnavailable:
+            if time.monotonic() > deadline:
+                raise
 
 
 @pytest.mark.tool("kafka")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from kafka import KafkaProducer, Serializer
 from kafka import errors as kafka_errors
 
-from adgauge.adapters.kafka.connection import KafkaConnection, ms, translated
-from adgauge.errors import ConfigurationError
+from adgauge.adapters.kafka.connection import BACKEND, KafkaConnection, ms, translated
+from adgauge.errors import BackendUnavailable, ConfigurationError
 from adgauge.pipeline.score_log import score_log_record
 from adgauge.records import Envelope, Partition, Position, Rejection, Score, Tombstone
 
@@ -49,9 +50,64 @@ class KafkaWriter:
     """Writes records and waits until all in-sync replicas have them. Thread-safe."""
 
     def __init__(self, connection: KafkaConnection) -> None:
-        self._wait_s = 2 * connection.timeout_s
+        # A record expires after `timeout_s`; before that, topics may be asked for.
+        self._wait_s = 1.5 * connection.timeout_s
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._closed = False
+        self._api_version: object = None  # asked at the start
+        self._producer: KafkaProducer | None = self._new_producer()
+        # Later producers need no answer to be made: one that gets none would leave its sockets open.
+        self._api_version = self._producer.config["api_version"]
+
+    def write(self, topic: str, messages: Sequence[Message]) -> list[Position]:
+        """Where each record stands now; raises BackendUnavailable when one was not acknowledged."""
+        producer = self._current()
+        deadline = time.monotonic() + self._wait_s
+        try:
+            with translated():
+                sent = [
+                    producer.send(topic, key=key, value=(value,), headers=list(headers))
+                    for key, value, headers in messages
+                ]
+                written = [_acknowledged(future, topic, deadline) for future in sent]
+        except BackendUnavailable:
+            self._discard(producer)
+            raise
+        return [Position(Partition(each.topic, each.partition), each.offset) for each in written]
+
+    def close(self) -> None:
+        """Never raises, takes about a second; a `write` that still waits ends as unavailable."""
+        with self._lock:
+            self._closed = True
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            _end(producer)
+
+    def _current(self) -> KafkaProducer:
+        with self._lock:
+            if self._closed:
+                raise BackendUnavailable(BACKEND, "the writer is closed")
+            if self._producer is None:
+                self._producer = self._new_producer()
+            return self._producer
+
+    def _discard(self, producer: KafkaProducer) -> None:
+        """The next write starts with a new producer; writes that wait for this one end as unavailable.
+
+        kafka-python's idempotent producer acknowledges nothing ever again once a record that had been sent
+        has expired, though the broker is long back.
+        """
+        with self._lock:
+            if self._producer is not producer:
+                return
+            self._producer = None
+        _end(producer)
+
+    def _new_producer(self) -> KafkaProducer:
+        connection = self._connection
         with translated(connection.bootstrap):
-            self._producer = KafkaProducer(
+            return KafkaProducer(
                 **connection.options()
                 | {
                     "acks": "all",
@@ -63,29 +119,19 @@ class KafkaWriter:
                     "max_request_size": MAX_REQUEST_BYTES,
                     "linger_ms": 2,
                     "value_serializer": _Wrapped(),
+                    "api_version": self._api_version,
                 }
             )
 
-    def write(self, topic: str, messages: Sequence[Message]) -> list[Position]:
-        """Where each record stands now; raises BackendUnavailable when one was not acknowledged."""
-        deadline = time.monotonic() + self._wait_s
-        with translated():
-            sent = [
-                self._producer.send(topic, key=key, value=(value,), headers=list(headers))
-                for key, value, headers in messages
-            ]
-            written = [_acknowledged(future, topic, deadline) for future in sent]
-        return [Position(Partition(each.topic, each.partition), each.offset) for each in written]
 
-    def close(self) -> None:
-        """Never raises, takes about a second; a `write` that still waits ends as unavailable."""
-        # `write` returns only what is acknowledged, so nobody misses the rest. Without force, a broker that
-        # hangs is waited for, and waited for again when the producer is collected.
-        self._producer._sender.force_close()
-        try:
-            self._producer.close(timeout=CLOSE_S)
-        except kafka_errors.KafkaError as error:
-            log.warning("closing the producer: %s", error)
+def _end(producer: KafkaProducer) -> None:
+    # `write` returns only what is acknowledged, so nobody misses the rest. Without force, a broker that hangs
+    # is waited for, and waited for again when the producer is collected.
+    producer._sender.force_close()
+    try:
+        producer.close(timeout=CLOSE_S)
+    except kafka_errors.KafkaError as error:
+        log.warning("closing the producer: %s", error)
 
 
 def _acknowledged(future: Any, topic: str, deadline: float) -> Any:
