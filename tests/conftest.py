@@ -11,7 +11,7 @@ import pytest
 import redis
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from services.embedded.cache import Cache, start_cache
+from services.embedded.cache import Cache, ValkeyCluster, start_cache
 from services.embedded.kafka import Kafka
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.triton import start_triton
@@ -22,6 +22,8 @@ from tests.brightness import export_brightness
 from tests.pinned_tools import pytest_runtest_setup as pytest_runtest_setup
 from tests.pinned_tools import pytest_terminal_summary as pytest_terminal_summary
 from tests.pinned_tools import require_tool
+from tests.redis_over_tls import redis_over_tls as redis_over_tls
+from tests.redis_over_tls import tls_server as tls_server
 from tools.install import KAFKA_JARS
 
 TOPIC_PREFIX = "adgauge-test-"
@@ -101,6 +103,14 @@ def redis_url(valkey: Cache) -> str:
     with redis.Redis.from_url(valkey.url) as client:
         client.flushall()
     return valkey.url
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster(workspace: Workspace) -> ValkeyCluster:
+    """Three masters and their replicas; a test that kills one brings it back."""
+    cluster = ValkeyCluster(workspace)
+    cluster.start()
+    return cluster
 
 
 @pytest.fixture(scope="session")

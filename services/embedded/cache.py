@@ -1,7 +1,8 @@
 """Valkey, a Redis-protocol server: in memory, with a data folder, or several as a Valkey Cluster."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -114,15 +115,17 @@ class ValkeyCluster:
         return next(node for node in self.nodes if node.process.is_running()).url
 
     def start(self, *, timeout_s: float = 30.0) -> None:
-        """Return when every slot is served and every replica follows; raises ServerFailed."""
+        """Start all and return when the cluster is whole; raises ServerFailed."""
         for node in self.nodes:
             node.start()
-        clients: list[Any] = [redis.Redis.from_url(node.url, decode_responses=True) for node in self.nodes]
-        try:
+        with self._clients() as clients:
             self._join(clients, timeout_s)
-        finally:
-            for client in clients:
-                client.close()
+        self.wait_until_whole(timeout_s=timeout_s)
+
+    def wait_until_whole(self, *, timeout_s: float = 30.0) -> None:
+        """Return when every slot is served and every replica follows; raises ServerFailed."""
+        with self._clients() as clients:
+            self._wait(timeout_s, lambda: all(_is_whole(client) for client in clients))
 
     def node_at(self, port: int) -> Valkey:
         """The member on `port`, as clients know it."""
@@ -139,9 +142,17 @@ class ValkeyCluster:
         self._wait(timeout_s, lambda: all(_known_nodes(client) == len(clients) for client in clients))
         for master, replica in zip(clients[:MASTERS], clients[MASTERS:], strict=True):
             replica.execute_command("CLUSTER REPLICATE", master.execute_command("CLUSTER MYID"))
-        self._wait(timeout_s, lambda: all(_is_whole(client) for client in clients))
 
-    def _wait(self, timeout_s: float, ready: Any) -> None:
+    @contextmanager
+    def _clients(self) -> Iterator[list[Any]]:
+        clients: list[Any] = [redis.Redis.from_url(node.url, decode_responses=True) for node in self.nodes]
+        try:
+            yield clients
+        finally:
+            for client in clients:
+                client.close()
+
+    def _wait(self, timeout_s: float, ready: Callable[[], bool]) -> None:
         self.nodes[0].process.wait_until(ready, timeout_s=timeout_s)
 
 
@@ -154,7 +165,7 @@ def _is_whole(client: Any) -> bool:
     replication = client.info("replication")
     follows = replication["role"] == "master" or replication["master_link_status"] == "up"
     slots = client.execute_command("CLUSTER SLOTS")
-    everybody = all(len(shard) == 4 for shard in slots) and len(slots) == MASTERS
+    everybody = all(len(shard) == 4 for shard in slots) and len(slots) >= MASTERS
     return follows and everybody and client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
 
 

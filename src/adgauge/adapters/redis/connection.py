@@ -101,7 +101,7 @@ def _not_connected(url: str, exc: BaseException) -> BackendUnavailable | Configu
     where = _address(url)
     if isinstance(exc, _REFUSALS):
         return ConfigurationError(
-            f"Redis at {where} refuses us: {exc}; check the user and password in ADGAUGE_REDIS_URL"
+            f"Redis at {where} refuses us: {exc}; check user and password in ADGAUGE_REDIS_URL and the rights"
         )
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(exc)):
         return ConfigurationError(
