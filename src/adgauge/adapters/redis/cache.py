@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -39,10 +40,12 @@ class RedisScoreCache:
         self._prefix = f"ag:content:{generation}:"
         self._random = random
         self._clock = clock
+        self._connecting = threading.Lock()
         self._client: Client | None = None
+        self._pipelines: Pipelines | None = None
         self._rests_until: float | None = None
         try:
-            self._client = connect()
+            self._awake()
         except BackendUnavailable as error:
             self._failed(error)
 
@@ -72,9 +75,11 @@ class RedisScoreCache:
         """None while the cache rests after a failure."""
         if self._rests_until is not None and self._clock() < self._rests_until:
             return None
-        if self._client is None:
-            self._client = self._connect()
-        return Pipelines(self._client)
+        with self._connecting:
+            if self._client is None:
+                self._client = self._connect()
+                self._pipelines = Pipelines(self._client)
+            return self._pipelines
 
     @contextmanager
     def _never_raising(self) -> Iterator[None]:
