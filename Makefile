@@ -5,7 +5,7 @@ PIP := -m pip install --quiet --disable-pip-version-check --constraint constrain
 WEIGHTS := model_repository/effimini_lite0/1/model.onnx.data
 CATALOG ?= examples/catalog/products.jsonl
 
-.PHONY: help demo up test check tools weights proof clean
+.PHONY: help demo up test chaos check tools weights proof clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t12
@@ -18,6 +18,9 @@ up: .venv/ready .venv-triton/ready $(WEIGHTS) ## keep the whole stack running un
 
 test: .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## all tests, on real servers
 	.venv-dev/bin/python -m pytest
+
+chaos: .venv-dev/ready .venv-triton/ready tools ## nothing lost and nothing stale, whatever dies (about 35 min; writes docs/figures/chaos.json)
+	.venv-dev/bin/python -m tests.chaos --figures
 
 check: .venv-dev/ready ## lint, types, layers, figures quoted in the docs
 	.venv-dev/bin/ruff check .

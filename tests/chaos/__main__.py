@@ -14,37 +14,26 @@ from pathlib import Path
 
 from adgauge.errors import AdgaugeError
 from benchmarks.record import ROOT, write_figures
+from tests.chaos.plans import ALWAYS, EVERYSEC, SEED, SHORT, Plan
 from tests.chaos.report import details, figures, problems, table
-from tests.chaos.run import Plan, Result, perform
+from tests.chaos.run import Result, perform
 
-SEED = 3
+SIZE = ("products", "records", "rate", "faults")
 KEPT = ROOT / ".cache" / "chaos"
-STANDARD = Plan(
-    name="always",
-    seed=SEED,
-    products=20_500,
-    records=62_000,
-    rate=72.0,
-    faults=44,
-    appendfsync="always",
-    cached=False,
-    distinct_titles=True,
-)
-SHORT = replace(STANDARD, products=700, records=3000, rate=27.0, faults=9)
 
 
 def plans(arguments: argparse.Namespace) -> list[Plan]:
     """The runs that were asked for."""
-    plan = SHORT if arguments.short else STANDARD
-    given = ("seed", "products", "records", "rate", "faults")
-    plan = replace(plan, **{name: value for name in given if (value := getattr(arguments, name))})
-    if arguments.minutes:
-        plan = replace(plan, records=round(arguments.minutes * 60 * plan.rate))
-    everysec = replace(
-        plan, name="everysec + reconcile", appendfsync="everysec", cached=True, distinct_titles=False
-    )
-    both = {"always": [plan], "everysec": [everysec]}
-    return both.get(arguments.appendfsync, [plan, everysec])
+    standard = {plan.appendfsync: plan for plan in (ALWAYS, EVERYSEC)}
+    chosen = [standard[arguments.appendfsync]] if arguments.appendfsync else [ALWAYS, EVERYSEC]
+    if arguments.short:
+        size = {name: getattr(SHORT, name) for name in SIZE}
+        chosen = [replace(plan, **size) for plan in chosen]
+    given = {name: value for name in ("seed", *SIZE) if (value := getattr(arguments, name)) is not None}
+    chosen = [replace(plan, **given) for plan in chosen]
+    if arguments.minutes is not None:
+        chosen = [replace(plan, records=round(arguments.minutes * 60 * plan.rate)) for plan in chosen]
+    return chosen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,10 +64,8 @@ def _give_up(results: Sequence[Result], failed: Sequence[str], plan: Plan, kept:
         _say(table(results))
     for line in failed:
         _say(f"FAILED  {line}")
-    again = f"--seed {plan.seed} --records {plan.records} --products {plan.products} --faults {plan.faults}"
-    again += f" --rate {plan.rate:g} --appendfsync {plan.appendfsync}"
     _say(f"logs and ledger: {kept}")
-    _say(f"again: python -m tests.chaos {again}")
+    _say(f"again: {plan.command}")
     return 1
 
 

@@ -33,7 +33,9 @@ class Toxiproxy:
         """Start it; raises ServerFailed when it is not installed or does not answer."""
         self._port = free_port()
         argv: list[str | Path] = [BIN / "toxiproxy-server", "-host", HOST, "-port", str(self._port)]
-        self.process: ServerProcess = workspace.start("toxiproxy", argv, child_environment())
+        # It would write a line for every connection that a fault ends.
+        environment = child_environment() | {"LOG_LEVEL": "error"}
+        self.process: ServerProcess = workspace.start("toxiproxy", argv, environment)
         self.process.wait_until(lambda: http_ok(self._port, "/version"), timeout_s=15.0)
 
     def link(self, name: str, upstream_port: int, *, port: int | None = None) -> "Link":

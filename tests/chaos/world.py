@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from adgauge.adapters.kafka import plain_connection
 from adgauge.adapters.kafka_admin import KafkaAdmin, planned_topics
@@ -38,11 +39,6 @@ class World:
     workers: dict[str, Worker] = field(default_factory=dict)
     guests: list[Worker] = field(default_factory=list)
 
-    @property
-    def redis_url(self) -> str:
-        """Valkey itself, not through a link."""
-        return f"redis://127.0.0.1:{self.redis.port}/0"
-
     def worker(self, name: str) -> Worker:
         """By its name in the schedule."""
         return self.workers[name]
@@ -72,7 +68,7 @@ class World:
 
 
 @contextmanager
-def running_world(appendfsync: str, *, cached: bool) -> Iterator[World]:
+def running_world(appendfsync: Literal["always", "everysec"], *, cached: bool) -> Iterator[World]:
     """Servers, links and topics; raises ServerFailed. The workers are not started yet."""
     with ExitStack() as stack:
         workspace = stack.enter_context(Workspace())
