@@ -46,7 +46,7 @@ def product_bytes(product_id: str, level: int | None, title: str = "a thing") ->
     return json.dumps(product(product_id, level, title)).encode()
 
 
-def contract(tokenizer: bytes) -> ModelContract:
+def contract(tokenizer: bytes, target: str) -> ModelContract:
     text = {
         "parts": [{"field": "title", "prefix": "", "joiner": " "}],
         "separator": " ",
@@ -68,7 +68,7 @@ def contract(tokenizer: bytes) -> ModelContract:
         {
             "name": "brightness",
             "version": 1,
-            "target": "average_rating",
+            "target": target,
             "precision": "fp32",
             "spec": {"image": image, "text": text, "categories": [], "numeric": []},
             "inputs": [
@@ -94,15 +94,18 @@ def contract(tokenizer: bytes) -> ModelContract:
     )
 
 
-def export_brightness(repository: Path) -> Path:
-    """Write the model below `repository` and return its folder, as an exporter would."""
+def export_brightness(repository: Path, target: str = "average_rating") -> Path:
+    """Write the model below `repository` and return its folder, as an exporter would.
+
+    Another `target` is another contract.
+    """
     folder = repository / "brightness"
     shutil.copytree(SOURCE, folder)
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "a": 2, "thing": 3, POISON: 666}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - not that kind of token
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
-    ours = contract((folder / "tokenizer.json").read_bytes())
+    ours = contract((folder / "tokenizer.json").read_bytes(), target)
     (folder / CONTRACT_FILE).write_text(ours.to_json())
     with (folder / "config.pbtxt").open("a") as config:
         digest = f'{{ string_value: "{ours.digest()}" }}'

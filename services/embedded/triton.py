@@ -88,12 +88,14 @@ def start_triton(
     models: Sequence[str],
     config_name: str = "cpu",
     port: int | None = None,
+    flags: Sequence[str] = (),
 ) -> Triton:
     """Start tritonserver on loopback with exactly `models` of `repository`.
 
     Raises ServerFailed, or ContractMismatch when a model's files are not those of its contract.
 
-    `config_name` picks `configs/<config_name>.pbtxt` of a model where it exists, else `config.pbtxt`.
+    `config_name` picks `configs/<config_name>.pbtxt` of a model where it exists, else `config.pbtxt`. `flags`
+    come last on the command line: of two equal ones the later counts.
     """
     for model in models:
         if not (repository / model).is_dir():
@@ -117,6 +119,7 @@ def start_triton(
         "--allow-gpu-metrics=false",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         f"--backend-config=python,shm-region-prefix-name={workspace.shm_prefix}{ports[0]}_",
+        *flags,
     ]
     return Triton(workspace.start("triton", argv, environment.variables()), tuple(models), *ports)
 

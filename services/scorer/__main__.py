@@ -62,7 +62,7 @@ def main() -> int:
 
 def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
     """Check the model, Redis and the topics, then score until SIGTERM or SIGINT."""
-    kafka, redis_url, triton_url, model_dir = (
+    kafka, redis_url, triton, model_dir = (
         servers.kafka(),
         servers.redis(),
         servers.triton(),
@@ -73,13 +73,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
     with ExitStack() as stack:
         telemetry = TelemetryServer(metrics.registry, health, settings.metrics_host, settings.metrics_port)
         stack.enter_context(telemetry)
-        admitted = admit(
-            model_dir,
-            triton_url,
-            metrics,
-            deadline_s=servers.triton_deadline_s,
-            requests=servers.triton_requests,
-        )
+        admitted = admit(model_dir, triton, metrics, requests=servers.triton_requests)
         stack.callback(admitted.scorer.close)
         contract, generation = admitted.contract, settings.generation
         model, digest = f"{contract.name}/{contract.version}", contract.digest()
@@ -110,7 +104,14 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
         )
         stack.callback(images.close)
 
-        circuits = Circuits(stop.wait, random.random, time.monotonic, metrics, probes={}, patience=Patience())
+        circuits = Circuits(
+            stop.wait,
+            random.random,
+            time.monotonic,
+            metrics,
+            probes={"triton": admitted.probe},
+            patience=Patience(),
+        )
         pipeline = ScoringPipeline(
             canonicalizer=admitted.canonicalizer,
             images=images,
@@ -158,6 +159,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
             "scoring with %s into generation %d; metrics at %s/metrics", model, generation, telemetry.url
         )
         logging.getLogger("kafka").setLevel(logging.ERROR)
+        circuits.watch("triton", PROBE_EVERY_S)
         stack.callback(stop.set)  # however the run ends: batches that wait for a server give up
         runner.run(until=stop.is_set, at_once=at_once.is_set)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from adgauge.adapters.triton import Probe, TritonClient, TritonScorer
+from adgauge.adapters.triton import Probe, Requests, TritonClient, TritonScorer, plain_triton
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, load_golden
 from adgauge.contract import GOLDEN_FILE, ModelContract, load_contract
@@ -37,20 +37,13 @@ class Bench:
         self.records = load_golden(model_dir / GOLDEN_FILE)
         self.golden = canonicalize_golden(self.canonicalizer, self.records)
         self.metrics = Metrics(CollectorRegistry())
-        self.client = TritonClient(url, self.contract, deadline_s=5.0)
+        self.client = TritonClient(plain_triton(url, 5.0), self.contract)
         self.scorer = self.with_probe(self.records[0].score)
 
     def with_probe(self, score: float) -> TritonScorer:
         probe = Probe(self.golden[0], score)
-        return TritonScorer(
-            self.client,
-            self.contract,
-            probe,
-            self.metrics,
-            max_rows=MAX_ROWS,
-            max_batch=MAX_BATCH,
-            requests=4,
-        )
+        requests = Requests(self.client, self.contract, probe, self.metrics, MAX_BATCH)
+        return TritonScorer(self.client, requests, max_rows=MAX_ROWS, in_flight=4)
 
     def canonical(self, level: int, title: str = "a thing") -> CanonicalInput:
         product = parse_product(product_bytes("P", None, title), 10_000)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from adgauge.adapters.triton import REQUEST_ROWS, Probe, TritonClient, TritonScorer
+from adgauge.adapters.triton import (
+    REQUEST_ROWS,
+    ModelHealth,
+    Probe,
+    Requests,
+    TritonClient,
+    TritonConnection,
+    TritonScorer,
+)
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, load_golden
 from adgauge.contract import GOLDEN_FILE, ModelContract, load_contract
@@ -19,40 +30,41 @@ from adgauge.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class AdmittedModel:
-    """What belongs together: the contract, what canonicalizes for it, and what scores by it."""
+    """What belongs together: the contract, what canonicalizes for it, and what scores by it.
+
+    `probe` asks whether all of this still holds; raises BackendUnavailable and ContractMismatch.
+    """
 
     contract: ModelContract
     canonicalizer: Canonicalizer
     scorer: TritonScorer
+    probe: Callable[[], None]
 
 
-def admit(
-    model_dir: Path, triton_url: str, metrics: Metrics, *, deadline_s: float, requests: int
-) -> AdmittedModel:
+def admit(model_dir: Path, connection: TritonConnection, metrics: Metrics, *, requests: int) -> AdmittedModel:
     """Check `model_dir` against itself and against what Triton serves; the caller closes the scorer.
 
-    Raises ContractMismatch and BackendUnavailable.
+    At most `requests` are in flight. Raises ContractMismatch and BackendUnavailable.
     """
     contract = load_contract(model_dir)
-    client = TritonClient(triton_url, contract, deadline_s)
+    client = TritonClient(connection, contract)
     served = client.served()
     require_served_contract(contract, served.digest)
     canonicalizer = Canonicalizer(contract, model_dir)
     records = load_golden(model_dir / GOLDEN_FILE)
     golden = canonicalize_golden(canonicalizer, records)
     require_golden_digests(records, golden)
+    probe = Probe(golden[0], records[0].score)
     scorer = TritonScorer(
         client,
-        contract,
-        Probe(golden[0], records[0].score),
-        metrics,
+        Requests(client, contract, probe, metrics, served.max_batch),
         max_rows=min(served.max_batch, REQUEST_ROWS),
-        max_batch=served.max_batch,
-        requests=requests,
+        in_flight=requests,
     )
     try:
         require_golden_scores(contract, records, golden, scorer)
     except BaseException:
         scorer.close()
         raise
-    return AdmittedModel(contract, canonicalizer, scorer)
+    health = ModelHealth(connection, client, contract, probe, metrics, sleep=time.sleep, random=random.random)
+    return AdmittedModel(contract, canonicalizer, scorer, health)

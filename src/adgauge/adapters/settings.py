@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adgauge.adapters.kafka import KafkaConnection
+from adgauge.adapters.triton import TritonConnection
 from adgauge.errors import ConfigurationError
 
 PREFIX = "ADGAUGE_"
@@ -87,6 +88,10 @@ class ServerSettings(BaseSettings):
         default=None, description="gRPC `host:port`; a name may stand for several replicas"
     )
     triton_deadline_s: PositiveFloat = 10.0
+    triton_tls: bool = False
+    triton_ca_file: Path | None = Field(default=None, description="PEM file; without it the system's")
+    triton_cert_file: Path | None = Field(default=None, description="PEM file, where Triton asks for one")
+    triton_key_file: Path | None = None
     triton_requests: PositiveInt = Field(default=8, description="requests in flight at most")
     model_dir: Path | None = Field(
         default=None, description="folder with contract.json, golden.jsonl and the tokenizer"
@@ -140,9 +145,21 @@ class ServerSettings(BaseSettings):
         """Products, scores, dead letters."""
         return self.products_topic, self.scores_topic, self.dead_letters_topic
 
-    def triton(self) -> str:
-        """`host:port` of Triton; raises ConfigurationError when none is given."""
-        return _given(self.triton_url, "ADGAUGE_TRITON_URL", "127.0.0.1:8001")
+    def triton(self) -> TritonConnection:
+        """How to reach Triton; raises ConfigurationError when that is not given or settings disagree."""
+        files = (self.triton_ca_file, self.triton_cert_file, self.triton_key_file)
+        if any(files) and not self.triton_tls:
+            raise ConfigurationError(
+                "TLS files are given for Triton and not used: set ADGAUGE_TRITON_TLS=true"
+            )
+        if (self.triton_cert_file is None) != (self.triton_key_file is None):
+            raise ConfigurationError("ADGAUGE_TRITON_CERT_FILE and ADGAUGE_TRITON_KEY_FILE belong together")
+        return TritonConnection(
+            _given(self.triton_url, "ADGAUGE_TRITON_URL", "127.0.0.1:8001"),
+            self.triton_deadline_s,
+            self.triton_tls,
+            *files,
+        )
 
     def model(self) -> Path:
         """The model's folder; raises ConfigurationError when none is given."""

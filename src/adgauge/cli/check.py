@@ -121,13 +121,7 @@ def _model(settings: ServerSettings) -> str:
 
 
 def _triton(settings: ServerSettings) -> str:
-    model = admit(
-        settings.model(),
-        settings.triton(),
-        Metrics(CollectorRegistry()),
-        deadline_s=settings.triton_deadline_s,
-        requests=1,
-    )
+    model = admit(settings.model(), settings.triton(), Metrics(CollectorRegistry()), requests=1)
     model.scorer.close()
     return f"{settings.triton_url} serves {model.contract.name} and scores the golden records as exported"
 

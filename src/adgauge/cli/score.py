@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from adgauge.adapters.admission import AdmittedModel, admit
 from adgauge.adapters.files import STANDARD_INPUT, CatalogFile, FileSource, LineStore, Nowhere
 from adgauge.adapters.settings import ServerSettings, load_settings
+from adgauge.adapters.triton import TritonConnection, plain_triton
 from adgauge.cli.decisions import Decisions
 from adgauge.cli.rows import Write, json_writer, line_file, row_file, text_writer
 from adgauge.cli.terminal import Progress
@@ -61,14 +62,8 @@ def score_file(
         write_rows = _rows(stack, output, as_json=as_json)
         write_rejects = _rejects(stack, rejects)
         model_dir = _model_dir(model, settings)
-        triton_url, check_triton = stack.enter_context(_triton(model_dir, settings))
-        admitted = admit(
-            model_dir,
-            triton_url,
-            metrics,
-            deadline_s=settings.triton_deadline_s if settings.triton_url else EMBEDDED_DEADLINE_S,
-            requests=settings.triton_requests,
-        )
+        triton, check_triton = stack.enter_context(_triton(model_dir, settings))
+        admitted = admit(model_dir, triton, metrics, requests=settings.triton_requests)
         stack.callback(admitted.scorer.close)
         images = ImageLoader(
             admitted.contract.spec.image,
@@ -192,10 +187,12 @@ def _repository() -> Path:
 
 
 @contextmanager
-def _triton(model_dir: Path, settings: ServerSettings) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Address of the Triton to use, started here unless one is given, and a check that it lives."""
+def _triton(
+    model_dir: Path, settings: ServerSettings
+) -> Iterator[tuple[TritonConnection, Callable[[], None]]]:
+    """The Triton to use, started here unless one is given, and a check that it lives."""
     if settings.triton_url is not None:
-        yield settings.triton_url, lambda: None
+        yield settings.triton(), lambda: None
         return
     try:
         from services.embedded.settings import EmbeddedSettings
@@ -215,7 +212,7 @@ def _triton(model_dir: Path, settings: ServerSettings) -> Iterator[tuple[str, Ca
             port=embedded.triton_port,
         )
         triton.wait_until_ready()
-        yield triton.url, workspace.check
+        yield plain_triton(triton.url, EMBEDDED_DEADLINE_S), workspace.check
 
 
 def _now_ms() -> int:
