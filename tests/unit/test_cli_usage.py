@@ -39,7 +39,7 @@ def wrong_use(*arguments: str) -> int:
 def test_the_commands_are_those_of_this_version() -> None:
     assert {" ".join(names) for names in COMMANDS} == {
         "score", "publish", "scores", "scores get", "explain", "check", "topics", "topics create",
-        "models", "models verify",
+        "models", "models verify", "dlq", "dlq list", "dlq show", "dlq replay", "reconcile",
     }  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def test_every_command_helps_with_an_example_of_itself(
     ("names", "text"), [(n, t) for n, t in COMMANDS.items() if "--json" not in t], ids=lambda v: " ".join(v)
 )
 def test_what_a_program_may_read_comes_as_json(names: tuple[str, ...], text: str) -> None:
-    assert names in {("scores",), ("topics",), ("topics", "create"), ("models",)}
+    assert names in {("scores",), ("topics",), ("topics", "create"), ("models",), ("dlq",)}
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,11 @@ def test_what_a_program_may_read_comes_as_json(names: tuple[str, ...], text: str
         ["explain", "B1", "--timeout", "-1"],
         ["topics", "create", "--partitions", "0"],
         ["scores", "get", "B1", "--generation", "2"],
+        ["dlq"],
+        ["dlq", "list", "--since", "yesterday"],
+        ["dlq", "list", "--reason", "bad_mood"],
+        ["dlq", "replay", "--max-replays", "0"],
+        ["reconcile", "--rate", "-1"],
     ],
 )
 def test_wrong_use_is_exit_2_and_says_how(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adgauge import __version__
+from adgauge.cli.arguments import add_json, command_of, count, positive
+from adgauge.cli.repairs import add_dlq, add_reconcile
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from adgauge.cli.arguments import Commands
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,26 +29,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_check(commands)
     _add_topics(commands)
+    add_dlq(commands)
+    add_reconcile(commands)
     _add_models(commands)
     return parser
 
 
-def _command(commands: Commands, name: str, summary: str, *examples: str) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog="\n  ".join([f"example{'s' if len(examples) > 1 else ''}:", *examples]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def _add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print JSON for programs")
-
-
 def _add_score(commands: Commands) -> None:
-    command = _command(
+    command = command_of(
         commands,
         "score",
         "score a catalog file without Kafka and Redis",
@@ -62,12 +52,12 @@ def _add_score(commands: Commands) -> None:
     command.add_argument(
         "--image-root", type=Path, help="folder of relative image paths (default: the file's own)"
     )
-    _add_json(command)
+    add_json(command)
     command.set_defaults(run=_score)
 
 
 def _add_publish(commands: Commands) -> None:
-    command = _command(
+    command = command_of(
         commands,
         "publish",
         "send the lines of a catalog file to the input topic",
@@ -79,94 +69,83 @@ def _add_publish(commands: Commands) -> None:
     )
     command.add_argument("--wait", action="store_true", help="return when every record is decided")
     command.add_argument(
-        "--timeout", type=_positive, default=600.0, metavar="SECONDS", help="how long to wait (default: 600)"
+        "--timeout", type=positive, default=600.0, metavar="SECONDS", help="how long to wait (default: 600)"
     )
     command.add_argument("--topic", help="another topic than ADGAUGE_PRODUCTS_TOPIC")
-    command.add_argument("--rate", type=_positive, metavar="N", help="at most N records a second")
+    command.add_argument("--rate", type=positive, metavar="N", help="at most N records a second")
     command.add_argument(
         "--event-ms",
         choices=["now", "file"],
         default="now",
         help="event time: when it is published, or when the file was written",
     )
-    _add_json(command)
+    add_json(command)
     command.set_defaults(run=_publish)
 
 
 def _add_scores(commands: Commands) -> None:
-    scores = _command(commands, "scores", "read stored scores", "adgauge scores get B07XJ8C8F5")
+    scores = command_of(commands, "scores", "read stored scores", "adgauge scores get B07XJ8C8F5")
     actions = scores.add_subparsers(metavar="ACTION", required=True)
-    get = _command(
+    get = command_of(
         actions, "get", "print the scores of products", "adgauge scores get B07XJ8C8F5 B000FH8R9A --json"
     )
     get.add_argument("ids", metavar="ID", nargs="+", help="parent_asin of a product")
-    _add_json(get)
+    add_json(get)
     get.set_defaults(run=_scores_get)
 
 
 def _add_explain(commands: Commands) -> None:
-    command = _command(
+    command = command_of(
         commands, "explain", "say where a product stands and why", "adgauge explain B07XJ8C8F5"
     )
     command.add_argument("id", metavar="ID", help="parent_asin of a product")
     command.add_argument(
-        "--timeout", type=_positive, default=20.0, metavar="SECONDS", help="for reading topics (default: 20)"
+        "--timeout", type=positive, default=20.0, metavar="SECONDS", help="for reading topics (default: 20)"
     )
-    _add_json(command)
+    add_json(command)
     command.set_defaults(run=_explain)
 
 
 def _add_check(commands: Commands) -> None:
-    command = _command(
+    command = command_of(
         commands, "check", "test settings, topics, rights, Redis, Triton and model", "adgauge check"
     )
-    _add_json(command)
+    add_json(command)
     command.set_defaults(run=_check)
 
 
 def _add_topics(commands: Commands) -> None:
-    topics = _command(commands, "topics", "manage the topics", "adgauge topics create --partitions 12")
+    topics = command_of(commands, "topics", "manage the topics", "adgauge topics create --partitions 12")
     actions = topics.add_subparsers(metavar="ACTION", required=True)
-    create = _command(
+    create = command_of(
         actions,
         "create",
         "create the topics that are missing; existing ones are left as they are",
         "adgauge topics create --partitions 12",
     )
     create.add_argument(
-        "--partitions", type=_count, default=6, metavar="N", help="of each new topic (default: 6)"
+        "--partitions", type=count, default=6, metavar="N", help="of each new topic (default: 6)"
+    )
+    create.add_argument(
+        "--replication", type=count, metavar="N", help="replicas of each new topic (default: the brokers')"
     )
     create.set_defaults(run=_topics_create)
 
 
 def _add_models(commands: Commands) -> None:
-    models = _command(
+    models = command_of(
         commands, "models", "look at models", "adgauge models verify model_repository/effimini_lite0"
     )
     actions = models.add_subparsers(metavar="ACTION", required=True)
-    verify = _command(
+    verify = command_of(
         actions,
         "verify",
         "compare a model's files with its contract.json",
         "adgauge models verify model_repository/effimini_lite0",
     )
     verify.add_argument("dir", metavar="DIR", type=Path, help="the model's folder")
-    _add_json(verify)
+    add_json(verify)
     verify.set_defaults(run=_models_verify)
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be positive")
-    return number
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
 
 
 def _score(arguments: argparse.Namespace) -> int:
@@ -216,7 +195,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _topics_create(arguments: argparse.Namespace) -> int:
     from adgauge.cli.topics import create_missing_topics
 
-    return create_missing_topics(arguments.partitions)
+    return create_missing_topics(arguments.partitions, arguments.replication)
 
 
 def _models_verify(arguments: argparse.Namespace) -> int:

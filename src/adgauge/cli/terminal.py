@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TextIO
 
@@ -12,7 +13,8 @@ class Progress:
     """Shows the latest text on `stream` if that is a terminal; `clock` counts seconds."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
-        self._stream = stream if stream.isatty() else None
+        # A dumb terminal cannot rewrite a line.
+        self._stream = stream if stream.isatty() and os.environ.get("TERM") != "dumb" else None
         self._clock = clock
         self._shown_at = float("-inf")
 
@@ -28,3 +30,10 @@ class Progress:
         if self._stream is not None:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+
+def printable(text: str) -> str:
+    """Text of others for a terminal: what could move its cursor or change its colours is escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )

@@ -1,0 +1,211 @@
+"""Finding in the log what the store does not hold, and deciding it again. One partition at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TypeVar
+
+from adgauge.errors import RecordRejected
+from adgauge.product import parse_id, parse_product
+from adgauge.records import Envelope, Order, Outcome, OutcomeKind
+
+T = TypeVar("T")
+
+Raw = Envelope[bytes | None]
+Held = Callable[[Sequence[str]], Mapping[str, Order | None]]
+"""What the store holds of each product; None: nothing."""
+
+LOOK_UPS = 500
+"""Products asked for in one trip."""
+AT_ONCE = 4
+"""Batches that are decided at the same time."""
+GROUP_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A record of the log and when it was written there, in ms."""
+
+    envelope: Raw
+    written_ms: int
+
+
+@dataclass
+class Counts:
+    """What was found and what became of it. products = held + missing + expired."""
+
+    read: int = 0
+    held: int = 0
+    missing: int = 0
+    expired: int = 0
+    scored: int = 0
+    deleted: int = 0
+    superseded: int = 0
+    rejected: int = 0
+
+    @property
+    def products(self) -> int:
+        """Products whose newest version was in the log."""
+        return self.held + self.missing + self.expired
+
+    def as_dict(self) -> dict[str, int]:
+        """For programs."""
+        return {"products": self.products, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """What is kept of a record until it is known whether it is needed."""
+
+    product_id: str
+    order: Order
+    needless: bool  # when nothing is held: the store would have forgotten it by now
+
+
+class Reconciler:
+    """Decides again what the store lacks, through the same `decide` as a scorer: newer wins there as well.
+
+    Memory: about 300 bytes for each missing product of one partition, whatever the log holds. `lives_ms`
+    gives how long a score and a deletion stay in the store; `pace(n)` waits until n more may be decided.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        decide: Callable[[Sequence[Raw]], Sequence[Outcome]],
+        executor: Executor,
+        *,
+        now_ms: int,
+        score_lives_ms: int,
+        deletion_lives_ms: int,
+        max_record_bytes: int,
+        batch_records: int,
+        pace: Callable[[int], None],
+        progressed: Callable[[Counts], None],
+    ) -> None:
+        self.counts = Counts()
+        self._held = held
+        self._decide = decide
+        self._executor = executor
+        self._now_ms = now_ms
+        self._score_lives_ms = score_lives_ms
+        self._deletion_lives_ms = deletion_lives_ms
+        self._max_record_bytes = max_record_bytes
+        self._batch_records = batch_records
+        self._pace = pace
+        self._progressed = progressed
+
+    def find(self, log: Iterable[Logged]) -> dict[str, Order]:
+        """The newest version of each product of a partition that the store does not hold."""
+        missing: dict[str, _Version] = {}
+        for versions in _batched(self._versions(log), LOOK_UPS):
+            held = self._held(list({each.product_id for each in versions}))
+            for version in versions:
+                self._compare(version, held[version.product_id], missing)
+            self._progressed(self.counts)
+        needed = {name: each.order for name, each in missing.items() if not each.needless}
+        self.counts.missing += len(needed)
+        self.counts.expired += len(missing) - len(needed)
+        return needed
+
+    def repair(self, read: Callable[[], Iterable[Logged]], missing: Mapping[str, Order]) -> None:
+        """Decide the missing versions; of a product whose newest is rejected, the older ones as well."""
+        rejected: dict[str, Order] = {}
+        self._run(self._newest(read(), missing), rejected)
+        self.counts.rejected += len(rejected)
+        if rejected:
+            self._run(self._older(read(), rejected), {})
+
+    def _versions(self, log: Iterable[Logged]) -> Iterator[_Version]:
+        for logged in log:
+            self.counts.read += 1
+            name = self._product_id(logged.envelope)
+            if name is None:
+                self.counts.rejected += 1
+                continue
+            yield _Version(name, logged.envelope.order, self._is_over(logged))
+
+    def _compare(self, version: _Version, held: Order | None, missing: dict[str, _Version]) -> None:
+        known = missing.get(version.product_id)
+        if held is not None and held >= version.order:
+            self.counts.held += held == version.order
+            if known is not None and known.order <= held:  # a scorer was here meanwhile
+                del missing[version.product_id]
+            return
+        if known is not None and known.order > version.order:
+            return
+        needless = version.needless and held is None
+        missing[version.product_id] = _Version(version.product_id, version.order, needless)
+
+    def _newest(self, log: Iterable[Logged], missing: Mapping[str, Order]) -> Iterator[Raw]:
+        for logged in log:
+            name = self._product_id(logged.envelope)
+            if name is not None and missing.get(name) == logged.envelope.order:
+                yield logged.envelope
+
+    def _older(self, log: Iterable[Logged], rejected: Mapping[str, Order]) -> Iterator[Raw]:
+        """Versions before a rejected one that are newer than what is held; the store keeps the newest."""
+        for logged in log:
+            name, order = self._product_id(logged.envelope), logged.envelope.order
+            if name is None or name not in rejected or order >= rejected[name]:
+                continue
+            held = self._held([name])[name]
+            # A deletion counts however old it is: an older score must not come back in its place.
+            over = held is None and logged.envelope.value is not None and self._is_over(logged)
+            if not over and (held is None or held < order):
+                yield logged.envelope
+
+    def _run(self, envelopes: Iterator[Raw], rejected: dict[str, Order]) -> None:
+        for group in _groups(envelopes, AT_ONCE * self._batch_records):
+            self._pace(len(group))
+            batches = list(_batched(group, self._batch_records))
+            for batch, outcomes in zip(batches, self._executor.map(self._decide, batches), strict=True):
+                for envelope, outcome in zip(batch, outcomes, strict=True):
+                    self._count(envelope, outcome, rejected)
+            self._progressed(self.counts)
+
+    def _count(self, envelope: Raw, outcome: Outcome, rejected: dict[str, Order]) -> None:
+        if outcome.kind is OutcomeKind.REJECTED:
+            name = self._product_id(envelope)
+            if name is not None:
+                rejected[name] = envelope.order
+        else:
+            setattr(self.counts, outcome.kind, getattr(self.counts, outcome.kind) + 1)
+
+    def _is_over(self, logged: Logged) -> bool:
+        lives_ms = self._deletion_lives_ms if logged.envelope.value is None else self._score_lives_ms
+        return logged.written_ms + lives_ms < self._now_ms
+
+    def _product_id(self, envelope: Raw) -> str | None:
+        """The product that a record speaks of; None when it names none, and so was rejected."""
+        try:
+            if envelope.key is not None:
+                return parse_id(envelope.key.decode())
+            if envelope.value is not None:
+                return parse_product(envelope.value, self._max_record_bytes).parent_asin
+        except (UnicodeDecodeError, RecordRejected):
+            pass
+        return None
+
+
+def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _groups(envelopes: Iterable[Raw], records: int) -> Iterator[list[Raw]]:
+    """As many as may be in memory at once."""
+    group: list[Raw] = []
+    held_bytes = 0
+    for envelope in envelopes:
+        group.append(envelope)
+        held_bytes += len(envelope.value or b"")
+        if len(group) >= records or held_bytes >= GROUP_BYTES:
+            yield group
+            group, held_bytes = [], 0
+    if group:
+        yield group
