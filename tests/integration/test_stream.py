@@ -18,11 +18,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 from kafka import KafkaConsumer, TopicPartition
 
 from adgauge.adapters.kafka import KafkaWriter, plain_connection
 from adgauge.adapters.redis import ScoreReader, StoredScore, connect
 from adgauge.records import EVENT_HEADER, Tombstone
+from services.embedded.cache import ValkeyCluster
 from tests.brightness import POISON, grey_score, product_bytes
 from tests.conftest import MakeTopic
 from tests.contract.test_source import NotUtf8
@@ -465,3 +467,50 @@ def test_a_generation_of_another_model_is_refused(stream: Stream) -> None:
 
     assert scorer.process.wait(20) == 1
     assert "choose another ADGAUGE_GENERATION" in scorer.output
+
+
+def test_scores_go_to_a_redis_cluster_and_known_content_is_not_scored_again(
+    stream: Stream, valkey_cluster: ValkeyCluster, redis_url: str
+) -> None:
+    client = connect(valkey_cluster.url, timeout_s=5.0)
+    reader = ScoreReader(client, time.monotonic)
+
+    def scores(ids: Sequence[str]) -> dict[str, float | None]:
+        found = reader.get(ids, generation=77).scores
+        return {name: each.value if each else None for name, each in found.items()}
+
+    ids = [f"P{number}" for number in range(40)]
+    stream.publish(*(record(name, number % 4) for number, name in enumerate(ids)))
+    scorer = stream.start(
+        ADGAUGE_GENERATION="77", ADGAUGE_REDIS_URL=valkey_cluster.url, ADGAUGE_CONTENT_CACHE_URL=redis_url
+    )
+    stream.wait(lambda: None not in scores(ids).values())
+    expected = {name: grey_score(number % 4) for number, name in enumerate(ids)}
+    assert scores(ids) == pytest.approx(expected, abs=1e-4)
+
+    with redis.Redis.from_url(redis_url, decode_responses=True) as cache:
+        contents = sorted(cache.scan_iter("ag:content:77:*"))
+        assert len(contents) == 4
+        for key in contents:
+            cache.set(key, "2.25")
+    stream.publish(record("TWIN", 0))
+    stream.wait(lambda: scores(["TWIN"])["TWIN"] is not None)
+    assert scores(["TWIN"]) == {"TWIN": 2.25}
+    assert scorer.stop() == 0, scorer.output
+    reader.close()
+
+
+def test_a_right_that_redis_takes_away_ends_the_scorer_with_one_line(stream: Stream, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as admin:
+        admin.acl_setuser("few", enabled=True, passwords=["+x"], keys=["ag:*"], commands=["+@all"])
+        scorer = stream.start(ADGAUGE_REDIS_URL=redis_url.replace("://", "://few:x@"))
+        stream.publish(record("P1", 1))
+        stream.wait(lambda: stream.scores(["P1"])["P1"] is not None)
+        admin.acl_setuser("few", commands=["-evalsha"])
+        stream.publish(record("P2", 2))
+        code = scorer.process.wait(30)
+        admin.acl_deluser("few")
+    said = scorer.output.strip().splitlines()[-1]
+    assert code == 1
+    assert said.startswith("adgauge scorer: Redis refuses us:")
+    assert "Traceback" not in scorer.output
