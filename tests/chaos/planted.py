@@ -81,7 +81,7 @@ class DeletingStore:
 
 
 class BlamingScorer:
-    """Rejects the records when it is the model that cannot answer."""
+    """Rejects the records when it is the model that cannot answer; nobody asks whether the model lives."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
@@ -106,7 +106,8 @@ def _wrapped(part: str, wrap: Callable[[Any], object]) -> None:
 
 
 def _blaming(admitted: AdmittedModel) -> AdmittedModel:
-    return replace(admitted, scorer=BlamingScorer(admitted.scorer))  # type: ignore[arg-type]  # by its port
+    blaming = BlamingScorer(admitted.scorer)
+    return replace(admitted, scorer=blaming, probe=lambda: None)  # type: ignore[arg-type]  # by its port
 
 
 BUGS: Mapping[str, Callable[[], None]] = {
