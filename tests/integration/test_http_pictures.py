@@ -219,6 +219,20 @@ def test_time_is_bounded_as_a_whole(path: str, server: Server, make_source: Make
     assert time.monotonic() - start < 1.0
 
 
+def test_a_time_limit_that_passed_while_the_worker_was_frozen_costs_no_picture(server: Server) -> None:
+    asked: list[float] = []
+
+    def clock() -> float:
+        asked.append(0.0)
+        return time.monotonic() + (60.0 if len(asked) > 2 else 0.0)
+
+    source = HttpSource(ours(server.port), {"http"}, MAX_BYTES, lambda host, port: ["127.0.0.1"], clock)
+    try:
+        assert source.fetch(server.url("/picture")) == b"picture"
+    finally:
+        source.close()
+
+
 class TestGuard:
     def test_a_private_address_is_never_connected_to(self, server: Server, make_source: MakeSource) -> None:
         source = make_source(HttpPolicy(ports=frozenset({server.port})))

@@ -29,6 +29,7 @@ _CHUNK = 1 << 16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RESOLVERS = 4
 _UNRESOLVED_S = 30.0
+_STOOD_STILL_S = 1.0  # a time limit is noticed within milliseconds, unless the machine or container is frozen
 _UNRESOLVED_HOSTS = 1000
 
 
@@ -78,6 +79,15 @@ class HttpSource:
     def fetch(self, url: str) -> bytes:
         """The body behind a URL; raises ImageError."""
         deadline = self._clock() + self._policy.timeout_s
+        try:
+            return self._fetch(url, deadline)
+        except ImageError as exc:
+            # Noticed so late, it was this process that stood still, and the host is not to blame.
+            if exc.reason is not ImageReason.TIMEOUT or self._clock() - deadline < _STOOD_STILL_S:
+                raise
+        return self._fetch(url, self._clock() + self._policy.timeout_s)
+
+    def _fetch(self, url: str, deadline: float) -> bytes:
         for _ in range(self._policy.max_redirects + 1):
             target = target_of(url, self._schemes, self._policy.ports)
             answer = self._ask(target, deadline)
