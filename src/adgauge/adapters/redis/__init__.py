@@ -1,7 +1,7 @@
 """Redis: where recommenders read. One server, or a cluster, which is found out when connecting."""
 
 from adgauge.adapters.redis.cache import RedisScoreCache
-from adgauge.adapters.redis.connection import Client, connect
+from adgauge.adapters.redis.connection import Client, connect, persistence
 from adgauge.adapters.redis.line import (
     DIGEST_DIGITS,
     LIVE_KEY,
@@ -31,6 +31,7 @@ __all__ = [
     "connect",
     "decode",
     "encode",
+    "persistence",
     "register_generation",
     "require_writable",
     "score_key",

@@ -135,6 +135,25 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or exc.__context__
 
 
+def persistence(client: Client) -> str:
+    """What the server writes to its disk, in words; that it does not say when CONFIG GET is refused."""
+    try:
+        node = client.get_random_node() if isinstance(client, RedisCluster) else None
+        answers = [
+            client.execute_command("CONFIG", "GET", name, **({"target_nodes": node} if node else {}))
+            for name in ("appendonly", "appendfsync")
+        ]
+    except FAILURES:
+        return "it does not say what it writes to its disk (CONFIG GET is refused)"
+    said = {str(name): str(value) for each in answers for name, value in dict(each).items()}
+    if said.get("appendonly") != "yes":
+        return "appendonly no: a crash loses what was written since its last snapshot"
+    lost = {"always": "nothing", "everysec": "about a second of writes"}
+    fsync = said.get("appendfsync", "no")
+    loses = lost.get(fsync, "what the system had not written")
+    return f"appendonly with appendfsync {fsync}: a crash loses {loses}"
+
+
 def close(client: Client) -> None:
     """Close connections. Never raises."""
     try:
