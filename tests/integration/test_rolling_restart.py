@@ -36,9 +36,14 @@ class Worker:
         self._port = free_port()
         environment = child_environment() | settings | {"ADGAUGE_METRICS_PORT": str(self._port)}
         self.process = workspace.start(name, [sys.executable, "-m", "services.scorer"], environment)
-        self.wait(lambda: http_ok(self._port, "/healthz/ready"))
-        metrics = f"http://{HOST}:{self._port}/metrics"
-        self.wait(lambda: total(scrape(metrics), "adgauge_assigned_partitions") > 0)
+        self.wait(self.is_ready)
+        self.wait(lambda: self.gauge("adgauge_assigned_partitions") > 0)
+
+    def is_ready(self) -> bool:
+        return http_ok(self._port, "/healthz/ready")
+
+    def gauge(self, name: str) -> float:
+        return total(scrape(f"http://{HOST}:{self._port}/metrics"), name)
 
     def wait(self, condition: Callable[[], bool]) -> None:
         self.process.wait_until(condition, timeout_s=DEADLINE_S)

@@ -185,6 +185,16 @@ def test_a_blown_fuse_opens_at_once_and_stays_open() -> None:
     assert len(waits.seconds) == 4
 
 
+def test_what_is_logged_of_a_blown_fuse_promises_no_return(caplog: pytest.LogCaptureFixture) -> None:
+    ours, _ = circuits(Waits(stop_at=4))
+    with pytest.raises(BackendUnavailable):
+        ours.call("fuse", Failing(1000, BackendUnavailable("fuse", "too many")))
+
+    (opened,) = [record.getMessage() for record in caplog.records]
+    assert "too many" in opened
+    assert opened.endswith("nothing is consumed until this worker is started again")
+
+
 def test_while_a_circuit_is_open_one_asks_and_all_go_on_when_it_closes() -> None:
     stop, back, asking = threading.Event(), threading.Event(), threading.Lock()
     asked_together: list[bool] = []
@@ -237,15 +247,16 @@ def test_a_watch_opens_the_circuit_without_any_load_and_closes_it() -> None:
     stop.set()
 
 
-def test_a_watch_that_finds_another_model_ends_the_worker() -> None:
+@pytest.mark.parametrize("error", [ContractMismatch("another model"), KeyError("a bug")])
+def test_a_watch_that_finds_another_model_or_breaks_ends_the_worker(error: Exception) -> None:
     stop = threading.Event()
-    ours, _ = circuits(stop.wait, probes={"triton": Probe(1, ContractMismatch("another model"))})
+    ours, _ = circuits(stop.wait, probes={"triton": Probe(1, error)})
     ours.watch("triton", 0.001)
 
     def ended() -> bool:
         try:
             ours.why_open()
-        except ContractMismatch:
+        except type(error):
             return True
         return False
 

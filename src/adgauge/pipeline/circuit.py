@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
-from adgauge.errors import AdgaugeError, BackendUnavailable
+from adgauge.errors import BackendUnavailable
 from adgauge.telemetry.metrics import BACKENDS, Metrics
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Circuits:
     ) -> None:
         self._wait = wait
         self._probes = probes
-        self._fatal: AdgaugeError | None = None
+        self._fatal: Exception | None = None
         self._circuits = {
             name: _Circuit(name, wait, random, clock, metrics, probes.get(name), patience)
             for name in BACKENDS
@@ -73,7 +73,7 @@ class Circuits:
     def why_open(self) -> str | None:
         """Which backends are away, since when and why; None when none is.
 
-        Raises what a watch found that must end the worker: ContractMismatch.
+        Raises what a watch found that must end the worker: ContractMismatch, or a bug.
         """
         if self._fatal is not None:
             raise self._fatal
@@ -93,7 +93,7 @@ class Circuits:
                 circuit.examine(self._probes[backend])
             except BackendUnavailable:
                 return  # the worker stops
-            except AdgaugeError as error:
+            except Exception as error:  # a thread has nobody to raise to
                 self._fatal = error
                 return
 
@@ -119,7 +119,8 @@ class _Circuit:
         self._probe = probe
         self._patience = patience
         self._budget = 0.0 if backend == FUSE else patience.budget  # a blown fuse is no accident
-        self._lock = threading.Lock()  # of the four below
+        self._end = "this worker is started again" if backend == FUSE else "it is back"
+        self._lock = threading.Lock()  # of the four below, and of the gauge, which must tell of the last turn
         self._tokens = self._budget
         self._error: BackendUnavailable | None = None
         self._opened_at = 0.0
@@ -184,7 +185,7 @@ class _Circuit:
         try:
             trial()
         except BackendUnavailable as again:
-            self._error = again
+            self._open(again)
         else:
             self._close()
 
@@ -215,14 +216,14 @@ class _Circuit:
             was_closed, self._error = self._error is None, error
             if was_closed:
                 self._opened_at, self._asked = self._clock(), 0
+                self._metrics.circuit_open.labels(self._backend).set(1)
+                self._metrics.circuit_openings.labels(self._backend).inc()
         if was_closed:
-            self._metrics.circuit_open.labels(self._backend).set(1)
-            self._metrics.circuit_openings.labels(self._backend).inc()
-            log.error("%s; nothing is consumed until it is back", error)
+            log.error("%s; nothing is consumed until %s", error, self._end)
 
     def _close(self) -> None:
         with self._lock:
             away_s = self._clock() - self._opened_at
             self._error, self._tokens = None, self._budget
-        self._metrics.circuit_open.labels(self._backend).set(0)
+            self._metrics.circuit_open.labels(self._backend).set(0)
         log.info("%s is back after %.1f s", self._backend, away_s)
