@@ -118,8 +118,8 @@ class KafkaAdmin:
                 found = self._client.describe_configs([asked], config_filter="all")
             except kafka_errors.AuthorizationError:
                 return {}
-        values = next(iter(found.values()), {}).get(topic, {})
-        return {name: str(each["value"]) for name, each in values.items()}
+        by_topic: Mapping[str, Mapping[str, Any]] = next(iter(found.values()), {})
+        return {name: str(each["value"]) for name, each in by_topic.get(topic, {}).items()}
 
     def create(self, plan: TopicPlan, partitions: int, replication: int | None = None) -> bool:
         """Create a topic, with the brokers' replication unless it is given; False when it was there."""

@@ -138,10 +138,10 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
 def persistence(client: Client) -> str:
     """What the server writes to its disk, in words; that it does not say when CONFIG GET is refused."""
     try:
-        node = client.get_random_node() if isinstance(client, RedisCluster) else None
+        commands = cast(Any, client)
+        where = {"target_nodes": commands.get_random_node()} if isinstance(client, RedisCluster) else {}
         answers = [
-            client.execute_command("CONFIG", "GET", name, **({"target_nodes": node} if node else {}))
-            for name in ("appendonly", "appendfsync")
+            commands.execute_command("CONFIG", "GET", name, **where) for name in ("appendonly", "appendfsync")
         ]
     except FAILURES:
         return "it does not say what it writes to its disk (CONFIG GET is refused)"
