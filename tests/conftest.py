@@ -56,14 +56,21 @@ def workspace() -> Iterator[Workspace]:
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(workspace: Workspace, request: pytest.FixtureRequest) -> str:
+def kafka(workspace: Workspace, request: pytest.FixtureRequest) -> Kafka:
+    """Apache Kafka with its files at hand."""
+    require_tool("kafka", request.config)
+    kafka = Kafka(workspace, jars=KAFKA_JARS)
+    kafka.start()
+    return kafka
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
     """Apache Kafka, or the cluster named by ADGAUGE_TEST_KAFKA_BOOTSTRAP."""
     given = os.environ.get("ADGAUGE_TEST_KAFKA_BOOTSTRAP")
     if given:
         return given
-    require_tool("kafka", request.config)
-    kafka = Kafka(workspace, jars=KAFKA_JARS)
-    kafka.start()
+    kafka: Kafka = request.getfixturevalue("kafka")
     return kafka.bootstrap
 
 

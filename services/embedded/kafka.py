@@ -57,6 +57,11 @@ class Kafka:
         return f"{HOST}:{self.port}"
 
     @property
+    def data(self) -> Path:
+        """Where it keeps its logs: a folder for each partition."""
+        return self._folder / "data"
+
+    @property
     def process(self) -> ServerProcess:
         """The running broker."""
         if self._process is None:

@@ -1,11 +1,14 @@
 """What every `Source` does: the in-memory one and Apache Kafka."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kafka import KafkaProducer
 
 from adgauge.adapters.kafka import KafkaSource, KafkaWriter, plain_connection
@@ -13,6 +16,7 @@ from adgauge.adapters.memory import MemoryLog, MemorySource
 from adgauge.errors import ConfigurationError
 from adgauge.pipeline.ports import Source
 from adgauge.records import EVENT_HEADER, Envelope, Flag, Partition
+from services.embedded.kafka import Kafka
 from tests.conftest import MakeTopic
 
 Raw = Envelope[bytes | None]
@@ -271,25 +275,82 @@ def test_the_event_header_decides_the_order_and_a_clock_ahead_is_clamped(
     assert ((EVENT_HEADER, past),) == old.headers
 
 
-class NotUtf8(str):
-    """The name of a header that kafka-python writes as bytes which are not UTF-8."""
+Bytes = st.none() | st.binary(max_size=40)
+Headers = st.lists(st.tuples(st.binary(max_size=12), st.binary(max_size=12)), max_size=4)
 
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return b"\xff\xfe"
+
+def as_name(raw: bytes) -> str:
+    """A header's name as text, whatever its bytes."""
+    return raw.decode(errors="surrogateescape")
+
+
+@pytest.mark.tool("kafka")
+def test_arbitrary_bytes_come_and_go_as_they_are(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
+    topic = make_topic("products")
+    writer, source = KafkaWriter(plain_connection(kafka_bootstrap)), kafka_source(kafka_bootstrap, topic)
+    source.subscribe(Recording())
+
+    @given(st.lists(st.tuples(Bytes, Bytes, Headers), min_size=1, max_size=20))
+    @settings(max_examples=40, deadline=None)
+    def come_and_go(records: list[tuple[bytes | None, bytes | None, list[tuple[bytes, bytes]]]]) -> None:
+        sent = [
+            (key, value, tuple((as_name(name), each) for name, each in headers))
+            for key, value, headers in records
+        ]
+        writer.write(topic, sent)
+        found = poll_until(source, lambda found: len(found) == len(sent))
+        assert [(each.key, each.value, each.headers) for each in found] == sent
+        writer.write(topic, [(each.key, each.value, each.headers) for each in found])  # as dead letters are
+        again = poll_until(source, lambda found: len(found) == len(sent))
+        assert [(each.key, each.value, each.headers) for each in again] == sent
+
+    come_and_go()
+    source.close()
+    writer.close()
+
+
+@pytest.mark.tool("kafka")
+def test_header_names_that_are_no_text_are_bytes_on_the_wire(
+    kafka_bootstrap: str, make_topic: MakeTopic
+) -> None:
+    topic = make_topic("products")
+    writer = KafkaWriter(plain_connection(kafka_bootstrap))
+    writer.write(topic, [(b"k", b"v", ((as_name(b"\xff\xfe"), b"1"), ("Größe", b"2")))])
+    writer.close()
+    source = kafka_source(kafka_bootstrap, topic)
+    source.subscribe(Recording())
+    (record,) = poll_until(source, lambda found: len(found) == 1)
+    source.close()
+
+    names = [name.encode(errors="surrogateescape") for name, _ in record.headers]
+    assert names == [b"\xff\xfe", "Größe".encode()]
+
+
+def damage_the_last_batch(kafka: Kafka, partition: Partition) -> None:
+    """Flip the bits of the last byte that the broker holds of it."""
+    folder = kafka.data / f"{partition.topic}-{partition.number}"
+    with (folder / "00000000000000000000.log").open("r+b") as log:
+        log.seek(-1, os.SEEK_END)
+        (last,) = log.read(1)
+        log.seek(-1, os.SEEK_END)
+        log.write(bytes([last ^ 0xFF]))
 
 
 @pytest.mark.tool("kafka")
 @pytest.mark.parametrize("before", [0, 3])
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_record_that_cannot_be_decoded_ends_polling_with_one_line(
-    kafka_bootstrap: str, make_topic: MakeTopic, before: int, paused: bool
+    kafka: Kafka, make_topic: MakeTopic, before: int, paused: bool
 ) -> None:
     topic = make_topic("products")
-    writer = KafkaWriter(plain_connection(kafka_bootstrap))
-    good, bad = (b"k", b"{}", ()), (b"k", b"{}", ((NotUtf8("x"), b"1"),))
-    writer.write(topic, [*[good] * before, bad, good])
+    writer = KafkaWriter(plain_connection(kafka.bootstrap))
+    good = (b"k", b"{}", ())
+    if before:
+        writer.write(topic, [good] * before)
+    writer.write(topic, [good])
     writer.close()
-    source = kafka_source(kafka_bootstrap, topic)
+    damage_the_last_batch(kafka, Partition(topic, 0))
+    source = kafka_source(kafka.bootstrap, topic)
     source.subscribe(Recording())
     if before:
         assert len(poll_until(source, lambda found: len(found) == before)) == before

@@ -23,11 +23,12 @@ from kafka import KafkaConsumer, TopicPartition
 
 from adgauge.adapters.kafka import KafkaWriter, plain_connection
 from adgauge.adapters.redis import ScoreReader, StoredScore, connect
-from adgauge.records import EVENT_HEADER, Tombstone
+from adgauge.records import EVENT_HEADER, Position, Tombstone
 from services.embedded.cache import ValkeyCluster
+from services.embedded.kafka import Kafka
 from tests.brightness import POISON, grey_score, product_bytes
 from tests.conftest import MakeTopic
-from tests.contract.test_source import NotUtf8
+from tests.contract.test_source import damage_the_last_batch
 
 pytestmark = pytest.mark.tool("kafka")
 
@@ -90,8 +91,8 @@ class Stream:
         self._scorers.append(scorer)
         return scorer
 
-    def publish(self, *records: Record) -> None:
-        self._writer.write(self.topics.products, records)
+    def publish(self, *records: Record) -> list[Position]:
+        return self._writer.write(self.topics.products, records)
 
     def entries(self, ids: Sequence[str]) -> dict[str, StoredScore | Tombstone | None]:
         return dict(ScoreReader(self._client, time.monotonic).get(ids, generation=1).entries)
@@ -397,11 +398,12 @@ def test_a_fatal_error_ends_the_scorer_though_other_batches_wait_for_a_server(
     assert "raise its max.message.bytes" in scorer.output
 
 
-def test_a_record_that_cannot_be_decoded_ends_the_scorer_and_says_where_it_is(stream: Stream) -> None:
-    stream.publish(record("P0", 0))
+def test_a_record_that_cannot_be_decoded_ends_the_scorer_and_says_where_it_is(
+    stream: Stream, kafka: Kafka
+) -> None:
+    (position,) = stream.publish(record("P0", 0))
+    damage_the_last_batch(kafka, position.partition)
     scorer = stream.start()
-    stream.wait(lambda: stream.scores(["P0"])["P0"] is not None)
-    stream.publish((b"B", b"{}", ((NotUtf8("x"), b"1"),)))
     code = scorer.process.wait(20)
 
     assert code == 1

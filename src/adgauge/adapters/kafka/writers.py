@@ -12,6 +12,7 @@ from kafka import KafkaProducer, Serializer
 from kafka import errors as kafka_errors
 
 from adgauge.adapters.kafka.connection import BACKEND, KafkaConnection, ms, translated
+from adgauge.adapters.kafka.header_names import HeaderName
 from adgauge.errors import BackendUnavailable, ConfigurationError
 from adgauge.pipeline.score_log import score_log_record
 from adgauge.records import Envelope, Partition, Position, Rejection, Score, Tombstone
@@ -67,7 +68,7 @@ class KafkaWriter:
         try:
             with translated():
                 sent = [
-                    producer.send(topic, key=key, value=(value,), headers=list(headers))
+                    producer.send(topic, key=key, value=(value,), headers=_writable(headers))
                     for key, value, headers in messages
                 ]
                 written = [_acknowledged(future, topic, deadline) for future in sent]
@@ -132,6 +133,10 @@ def _end(producer: KafkaProducer) -> None:
         producer.close(timeout=CLOSE_S)
     except kafka_errors.KafkaError as error:
         log.warning("closing the producer: %s", error)
+
+
+def _writable(headers: Headers) -> list[tuple[str, bytes]]:
+    return [(HeaderName(name), value) for name, value in headers]
 
 
 def _acknowledged(future: Any, topic: str, deadline: float) -> Any:
