@@ -27,7 +27,7 @@ def plans(arguments: argparse.Namespace) -> list[Plan]:
     standard = {plan.appendfsync: plan for plan in (ALWAYS, EVERYSEC)}
     chosen = [standard[arguments.appendfsync]] if arguments.appendfsync else [ALWAYS, EVERYSEC]
     if arguments.short:
-        size = {name: getattr(SHORT, name) for name in SIZE}
+        size = {name: getattr(SHORT, name) for name in ("seed", *SIZE)}
         chosen = [replace(plan, **size) for plan in chosen]
     given = {name: value for name in ("seed", *SIZE) if (value := getattr(arguments, name)) is not None}
     chosen = [replace(plan, **given) for plan in chosen]
@@ -71,7 +71,9 @@ def _give_up(results: Sequence[Result], failed: Sequence[str], plan: Plan, kept:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, help=f"of schedule and records (default {SEED})")
+    parser.add_argument(
+        "--seed", type=int, help=f"of schedule and records (default {SEED}, short {SHORT.seed})"
+    )
     parser.add_argument("--minutes", type=float, help="publish so long, at the rate")
     parser.add_argument("--records", type=int)
     parser.add_argument("--products", type=int)

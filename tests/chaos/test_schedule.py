@@ -3,6 +3,8 @@ from itertools import pairwise
 
 import pytest
 
+from tests.chaos.plans import SHORT
+from tests.chaos.run import CALM_S
 from tests.chaos.schedule import HAZARDS, REPAIRED_S, VETERAN, WARM_UP_S, Fault, Kind, schedule
 
 
@@ -50,6 +52,20 @@ def test_a_short_run_takes_no_kind_twice(seed: int) -> None:
     faults = schedule(seed, 9, 110.0, losses=False)
 
     assert set(Counter(fault.kind for fault in faults).values()) == {1}
+
+
+def test_the_short_run_among_the_tests_strikes_everything() -> None:
+    faults = schedule(SHORT.seed, SHORT.faults, SHORT.records / SHORT.rate - CALM_S, losses=SHORT.losses)
+    targets = {fault.target for fault in faults}
+
+    assert {"broker", "redis", "triton", "guest", "link redis", "link kafka"} <= targets
+    assert {
+        Kind.BROKER_KILLED,
+        Kind.REDIS_KILLED,
+        Kind.TRITON_KILLED,
+        Kind.STUB_KILLED,
+        Kind.WORKER_KILLED,
+    } <= {fault.kind for fault in faults}
 
 
 def test_the_veteran_is_never_killed() -> None:
