@@ -214,6 +214,7 @@ def test_while_a_circuit_is_open_one_asks_and_all_go_on_when_it_closes() -> None
 
     patience = Patience(first_s=0.001, longest_s=0.002, budget=3.0)
     ours, _ = circuits(stop.wait, patience=patience, probes={"redis": probe})
+    ours.watch("redis", 0.001)
     answers: list[str] = []
     threads = [
         threading.Thread(target=lambda: answers.append(ours.call("redis", operation))) for _ in range(8)
@@ -224,6 +225,7 @@ def test_while_a_circuit_is_open_one_asks_and_all_go_on_when_it_closes() -> None
     back.set()
     for thread in threads:
         thread.join(DEADLINE_S)
+    stop.set()
 
     assert answers == ["answer"] * 8
     assert not any(asked_together)

@@ -26,8 +26,8 @@ class Patience:
     """How long to wait between attempts, and how many a backend may cost before it is taken to be away.
 
     Waits are uniform in [0, bound), the bound doubling from `first_s` to `longest_s` ("full jitter"). A retry
-    costs one of `budget` tokens and a success brings back `refund`: a healthy backend may lose one call in
-    1/refund for ever, and one that is away is asked `budget` times before its circuit opens.
+    costs one of `budget` tokens and a success brings back `refund`: a backend may for ever fail once
+    for every 1/refund successes, and one that is away is asked `budget` times before its circuit opens.
     """
 
     first_s: float = 0.2
@@ -125,7 +125,7 @@ class _Circuit:
         self._error: BackendUnavailable | None = None
         self._opened_at = 0.0
         self._asked = 0
-        self._turn = threading.Lock()  # who holds it asks while the circuit is open
+        self._turn = threading.Lock()  # who holds it may probe
 
     def call(self, operation: Callable[[], T]) -> T:
         """See `Circuits.call`."""
@@ -149,11 +149,12 @@ class _Circuit:
 
     def examine(self, probe: Callable[[], None]) -> None:
         """Run the probe and open at once when it fails; returns when the circuit is closed."""
-        try:
-            if self._error is None:
-                probe()
-        except BackendUnavailable as error:
-            self._open(error)
+        with self._turn:
+            try:
+                if self._error is None:
+                    probe()
+            except BackendUnavailable as error:
+                self._open(error)
         self._pass(probe)
 
     def why_open(self) -> str | None:
