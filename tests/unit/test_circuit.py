@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from adgauge.errors import BackendUnavailable, ContractMismatch
-from adgauge.pipeline.circuit import Circuits, Patience
+from adgauge.pipeline.circuit import TURN_S, Circuits, Patience
 from adgauge.telemetry.metrics import Metrics
 
 AWAY = BackendUnavailable("redis", "away")
@@ -229,6 +229,35 @@ def test_while_a_circuit_is_open_one_asks_and_all_go_on_when_it_closes() -> None
 
     assert answers == ["answer"] * 8
     assert not any(asked_together)
+
+
+def test_a_batch_waits_while_the_watch_is_in_the_middle_of_a_probe() -> None:
+    stop, probing, release = threading.Event(), threading.Event(), threading.Event()
+    waited: list[float] = []
+    probes = 0
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return stop.wait(seconds)
+
+    def probe() -> None:
+        nonlocal probes
+        probes += 1
+        probing.set()
+        assert release.wait(DEADLINE_S)
+
+    ours, _ = circuits(wait, patience=Patience(first_s=0.001, budget=0.0), probes={"redis": probe})
+    ours.watch("redis", 0.001)
+    assert probing.wait(DEADLINE_S)
+    batch = threading.Thread(target=ours.call, args=("redis", Failing(1)))
+    batch.start()
+    _until(lambda: TURN_S in waited)
+    assert probes == 1
+    release.set()
+    batch.join(DEADLINE_S)
+    stop.set()
+
+    assert not batch.is_alive()
 
 
 def test_a_watch_opens_the_circuit_without_any_load_and_closes_it() -> None:
