@@ -22,6 +22,8 @@ COMMIT_S = 3.0
 """A commit holds up polling, so it may not take long; what was not committed is committed next time."""
 ENDS_S, ENDS_EVERY_S = 1.0, 10.0
 """Asking where partitions end holds up polling as well. Fetches tell too, but not while paused."""
+HEARTBEATS = 10
+"""In a session. They also tell of a rebalance, and a cooperative one waits for each member twice."""
 UNDECODABLE = (kafka_errors.CorruptRecordError, kafka_errors.UnsupportedCodecError)
 """What kafka-python says of a batch it cannot decode; of a record in it, whatever Python raised."""
 
@@ -65,7 +67,7 @@ class KafkaSource:
                 # once goes on at its position, and what waited here would be skipped.
                 partition_assignment_strategy=[CooperativeStickyAssignor],
                 session_timeout_ms=ms(session_timeout_s),
-                heartbeat_interval_ms=ms(session_timeout_s / 3),
+                heartbeat_interval_ms=ms(session_timeout_s / HEARTBEATS),
                 max_poll_records=max_records,
             )
         _finish_every_join(self._consumer)
