@@ -25,8 +25,8 @@ WORKERS = 3
 PARTITIONS = 6
 WINDOW = 128
 """Records that one worker may have in flight."""
-RATE = 150.0
-DEADLINE_S = 60.0
+RATE = 60.0  # less than one worker scores on a machine that does other things as well
+DEADLINE_S = 90.0
 
 
 class Worker:
@@ -112,6 +112,7 @@ def publishing(run: Run) -> Iterator[Publisher]:
     publisher.stop()
 
 
+@pytest.mark.timeout(240)  # six workers start, one after the other
 def test_a_rolling_restart_under_load_loses_nothing_and_repeats_at_most_what_was_in_flight(
     run: Run, start: Callable[[str], Worker], publishing: Publisher
 ) -> None:
