@@ -62,10 +62,14 @@ class Worker:
         _signal_all(pids, signal.SIGSTOP)
         return pids
 
-    def close(self) -> None:
-        """SIGTERM, and nobody takes the place. Raises ServerFailed when it does not end by itself."""
+    def let_go(self) -> None:
+        """From now on nobody takes the place. Idempotent."""
         self._closing.set()
         self._keeper.join()
+
+    def close(self) -> None:
+        """SIGTERM, and nobody takes the place. Raises ServerFailed when it does not end by itself."""
+        self.let_go()
         process = self._process
         if not process.is_running():
             process.kill()

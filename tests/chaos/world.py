@@ -62,6 +62,11 @@ class World:
         for name in WORKERS:
             self.workers[name] = Worker(self.workspace, name, self.settings)
 
+    def let_go(self) -> None:
+        """Workers that end now are not started again."""
+        for worker in self.everybody():
+            worker.let_go()
+
     def check(self) -> None:
         """Raise ServerFailed when what no fault strikes has died."""
         self.toxiproxy.process.check()
@@ -86,6 +91,7 @@ def running_world(appendfsync: Literal["always", "everysec"], *, cached: bool) -
         settings = _settings(links, model_dir, images, cached=cached)
         _create_topics(broker.bootstrap)
         world = World(workspace, broker, redis, triton, toxiproxy, links, images, settings)
+        stack.callback(world.let_go)
         yield world
 
 
