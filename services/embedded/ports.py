@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections.abc import Collection
 
 from services.embedded.processes import ServerFailed
 
@@ -22,10 +23,13 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A port that is free now, drawn at random: side by side starts do not meet."""
+def free_port(besides: Collection[int] = ()) -> int:
+    """A port that is free now, drawn at random: side by side starts do not meet.
+
+    It is none of `besides`, which are somebody's already though nobody listens yet.
+    """
     draw = random.SystemRandom()
-    while not is_free(port := draw.randrange(_LOWEST, _HIGHEST)):
+    while (port := draw.randrange(_LOWEST, _HIGHEST)) in besides or not is_free(port):
         pass
     return port
 

@@ -105,7 +105,9 @@ def start_triton(
     require_space(SHARED_MEMORY, NEEDED_SHM_BYTES, "free some (in a container: --shm-size=256m)")
     environment = find_environment(venv.absolute())
     backends = _link_backends(environment, workspace)
-    ports = claim(port, "ADGAUGE_TRITON_PORT"), free_port(), free_port()
+    grpc = claim(port, "ADGAUGE_TRITON_PORT")
+    http = free_port({grpc})
+    ports = grpc, http, free_port({grpc, http})
     argv: list[str | Path] = [
         environment.server / "bin/tritonserver",
         f"--model-repository={repository.absolute()}",

@@ -30,6 +30,8 @@ def inflict(world: World, faults: Sequence[Fault], say: Callable[[str], object])
         for fault in faults:
             time.sleep(max(began_s + fault.at_s - time.monotonic(), 0.0))
             world.check()
+            for failed in (each for each in running if each.done() and each.exception()):
+                failed.result()
             say(f"{fault.at_s:6.1f} s  {fault.kind} ({fault.target}, {fault.duration_s:.1f} s)")
             running.append(pool.submit(_one, world, fault, locks[fault.target]))
         return [each.result() for each in running]
