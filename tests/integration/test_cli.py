@@ -413,7 +413,8 @@ def test_a_redis_user_who_may_only_read_is_found(adgauge: Adgauge, published: Ra
     ran = adgauge("check", ADGAUGE_REDIS_URL=valkey.url.replace("redis://", "redis://reader:secret@"))
 
     assert ran.code == 1
-    assert "FAIL redis — Redis does not let us write" in ran.out
+    assert "FAIL redis — Redis refuses us: " in ran.out
+    assert "docs/contracts/README.md" in ran.out
     assert "secret" not in ran.out
 
 

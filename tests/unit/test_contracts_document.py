@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from adgauge.adapters.kafka import writers
+from adgauge.adapters import kafka_letters
 from adgauge.adapters.redis import StoredScore, decode, encode
 from adgauge.errors import RejectReason
 from adgauge.pipeline.score_log import ScoreLogRecord
@@ -12,9 +12,9 @@ DOCUMENT = (Path(__file__).parents[2] / "docs/contracts/README.md").read_text()
 
 
 def test_every_header_is_documented() -> None:
-    headers = {value for name, value in vars(writers).items() if name.endswith("_HEADER")} | {EVENT_HEADER}
+    headers = {value for name, value in vars(kafka_letters).items() if name.endswith("_HEADER")} | {EVENT_HEADER}
 
-    assert len(headers) == 7
+    assert len(headers) == 9
     assert headers == set(re.findall(r"^\| (?:header )?`(adgauge-[a-z-]+)`", DOCUMENT, re.MULTILINE))
 
 

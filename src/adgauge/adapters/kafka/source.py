@@ -51,7 +51,7 @@ class KafkaSource:
         self._clock_ms = clock_ms
         self._commit_timeout_ms = ms(min(connection.timeout_s, COMMIT_S))
         self._paused = False
-        self._undecodable: ConfigurationError | None = None
+        self._ended: ConfigurationError | None = None  # why nothing can be read on
         self._ends: dict[TopicPartition, int] = {}
         self._ends_asked_ms = 0
         self._told: set[TopicPartition] = set()  # partitions the listener knows to be ours
@@ -71,6 +71,7 @@ class KafkaSource:
                 max_poll_records=max_records,
             )
         _finish_every_join(self._consumer)
+        _tell_when_fenced(self._consumer, self._fenced)
 
     def subscribe(self, listener: PartitionListener) -> None:
         """See `ports.Source`."""
@@ -79,8 +80,8 @@ class KafkaSource:
 
     def poll(self, timeout_s: float) -> Sequence[Envelope[bytes | None]]:
         """See `ports.Source`."""
-        if self._undecodable is not None:
-            raise self._undecodable
+        if self._ended is not None:
+            raise self._ended
         with translated():
             polled = self._poll(ms(timeout_s))
         # In one rebalance kafka-python fetches from what it gained while it still commits what it lost.
@@ -96,13 +97,19 @@ class KafkaSource:
         except Exception as exc:
             if not _is_undecodable(exc):
                 raise
-            self._undecodable = self._cannot_decode(exc, fetcher._next_partition_records)
-            raise self._undecodable from exc
+            self._ended = self._cannot_decode(exc, fetcher._next_partition_records)
+            raise self._ended from exc
         # What came before it is delivered first; kafka-python would forget the error in a pause.
         kept = fetcher._next_in_line_exception_metadata
         if kept is not None and _is_undecodable(kept.exception):
-            self._undecodable = self._cannot_decode(kept.exception, fetcher._next_partition_records)
+            self._ended = self._cannot_decode(kept.exception, fetcher._next_partition_records)
         return polled
+
+    def _fenced(self, instance_id: str) -> None:
+        self._ended = ConfigurationError(
+            f"Kafka refuses us: another worker of group {self._group} has come with ADGAUGE_INSTANCE_ID"
+            f" {instance_id} and has our partitions: give each worker a name of its own"
+        )
 
     def _cannot_decode(self, error: Exception, at: Any) -> ConfigurationError:
         where = (
@@ -216,6 +223,24 @@ def _finish_every_join(consumer: KafkaConsumer) -> None:
     coordinator = consumer._coordinator
     need_rejoin = coordinator.need_rejoin
     coordinator.need_rejoin = lambda: need_rejoin() or coordinator.rejoining
+
+
+def _tell_when_fenced(consumer: KafkaConsumer, fenced: Callable[[str], None]) -> None:
+    """Call `fenced` with our instance id when another member has taken it.
+
+    kafka-python only ends its heartbeats then: it would go on delivering records that are another's.
+    """
+    coordinator = consumer._coordinator
+    send = coordinator._send_heartbeat_request
+
+    async def send_and_tell() -> None:
+        try:
+            await send()
+        except kafka_errors.FencedInstanceIdError:
+            fenced(coordinator.group_instance_id)
+            raise
+
+    coordinator._send_heartbeat_request = send_and_tell
 
 
 def _is_undecodable(error: Exception) -> bool:
