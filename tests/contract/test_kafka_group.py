@@ -58,7 +58,7 @@ def test_of_two_workers_with_one_instance_id_the_former_ends_with_one_line(
         poll_until_assigned(former, told)
         with joined(kafka_bootstrap, topic, "worker-0") as (latter, told_latter):
             poll_until_assigned(latter, told_latter)
-            with pytest.raises(ConfigurationError, match="^Kafka refuses us: [^\n]*$"):
+            with pytest.raises(ConfigurationError, match=r"^Kafka refuses us: [^\n]*$"):
                 poll_until_refused(former)
 
 
@@ -80,7 +80,7 @@ def test_a_group_of_consumers_that_assign_otherwise_is_refused_with_one_line(
             other.poll(100)
         with (
             joined(kafka_bootstrap, topic, None) as (source, _),
-            pytest.raises(ConfigurationError, match="^Kafka refuses us: [^\n]*$"),
+            pytest.raises(ConfigurationError, match=r"^Kafka refuses us: [^\n]*$"),
         ):
             poll_until_refused(source)
     finally:
