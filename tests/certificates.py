@@ -4,6 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 
 @dataclass(frozen=True)
@@ -15,6 +21,8 @@ class Certificates:
     server_key: Path
     client_cert: Path
     client_key: Path
+    server_store: Path
+    """Key and certificate of the server in one file."""
 
 
 def issue(folder: Path) -> Certificates:
@@ -26,9 +34,11 @@ def issue(folder: Path) -> Certificates:
         server_key=folder / "server.key",
         client_cert=folder / "client.pem",
         client_key=folder / "client.key",
+        server_store=folder / "server-store.pem",
     )
     authority.cert_pem.write_to_path(str(made.ca_file))
     _write(authority.issue_cert("127.0.0.1", "localhost"), made.server_cert, made.server_key)
+    made.server_store.write_bytes(made.server_key.read_bytes() + made.server_cert.read_bytes())
     _write(authority.issue_cert("client@adgauge.test"), made.client_cert, made.client_key)
     return made
 
@@ -38,4 +48,10 @@ def _write(leaf: trustme.LeafCert, certificate: Path, key: Path) -> None:
     chain.write_to_path(str(certificate))
     for part in rest:
         part.write_to_path(str(certificate), append=True)
-    leaf.private_key_pem.write_to_path(str(key))
+    key.write_bytes(_pkcs8(leaf.private_key_pem.bytes()))
+
+
+def _pkcs8(pem: bytes) -> bytes:
+    """The only form of a private key that Kafka reads."""
+    loaded = load_pem_private_key(pem, password=None)
+    return loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -63,6 +63,8 @@ class ServerSettings(BaseSettings):
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
     kafka_ca_file: Path | None = Field(default=None, description="PEM file; without it the system's")
+    kafka_cert_file: Path | None = Field(default=None, description="PEM file, where brokers ask for one")
+    kafka_key_file: Path | None = None
     kafka_timeout_s: PositiveFloat = Field(default=10.0, description="longest wait for one answer")
     products_topic: str = "catalog.products"
     scores_topic: str = "catalog.scores"
@@ -116,6 +118,8 @@ class ServerSettings(BaseSettings):
             username=self.kafka_username,
             password=self.kafka_password.get_secret_value() if self.kafka_password else None,
             ca_file=self.kafka_ca_file,
+            cert_file=self.kafka_cert_file,
+            key_file=self.kafka_key_file,
         )
 
     def _require_kafka_settings_to_agree(self) -> None:
@@ -129,8 +133,20 @@ class ServerSettings(BaseSettings):
             raise ConfigurationError(
                 "Kafka credentials are given and not used: set ADGAUGE_KAFKA_SECURITY_PROTOCOL to SASL_SSL"
             )
-        if self.kafka_ca_file is not None and not self.kafka_ca_file.is_file():
-            raise ConfigurationError(f"ADGAUGE_KAFKA_CA_FILE: {self.kafka_ca_file} is not a file")
+        files = {
+            "ADGAUGE_KAFKA_CA_FILE": self.kafka_ca_file,
+            "ADGAUGE_KAFKA_CERT_FILE": self.kafka_cert_file,
+            "ADGAUGE_KAFKA_KEY_FILE": self.kafka_key_file,
+        }
+        for name, path in files.items():
+            if path is not None and not path.is_file():
+                raise ConfigurationError(f"{name}: {path} is not a file")
+        if any(files.values()) and not self.kafka_security_protocol.endswith("SSL"):
+            raise ConfigurationError(
+                "TLS files are given for Kafka and not used: set ADGAUGE_KAFKA_SECURITY_PROTOCOL to SASL_SSL"
+            )
+        if (self.kafka_cert_file is None) != (self.kafka_key_file is None):
+            raise ConfigurationError("ADGAUGE_KAFKA_CERT_FILE and ADGAUGE_KAFKA_KEY_FILE belong together")
 
     def redis(self) -> str:
         """The URL of Redis; raises ConfigurationError when none is given."""
