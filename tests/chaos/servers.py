@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 from services.embedded import triton as embedded
 from services.embedded.cache import Valkey
 from services.embedded.guard import SHARED_MEMORY
-from services.embedded.kafka import Kafka
-from services.embedded.ports import HOST, free_port
+from services.embedded.kafka import Kafka, Listener
+from services.embedded.ports import free_port
 from services.embedded.processes import ServerFailed
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.workspace import Workspace
@@ -156,22 +156,9 @@ class Broker:
     """Apache Kafka, one node, with one listener for us and one that workers are sent to."""
 
     def __init__(self, workspace: Workspace, jars: Path) -> None:
-        self.inner_port, self.advertised_port, direct, controller = (free_port() for _ in range(4))
-        to_us, to_workers = f"PLAINTEXT://{HOST}:{direct}", f"WORKERS://{HOST}:"
-        self._kafka = Kafka(
-            workspace,
-            jars=jars,
-            properties={
-                "listeners": f"{to_us},{to_workers}{self.inner_port},CONTROLLER://{HOST}:{controller}",
-                "advertised.listeners": f"{to_us},{to_workers}{self.advertised_port}",
-                "controller.quorum.voters": f"1@{HOST}:{controller}",
-                "listener.security.protocol.map": ",".join(
-                    f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "WORKERS", "CONTROLLER")
-                ),
-                "inter.broker.listener.name": "PLAINTEXT",
-            },
-        )
-        self._kafka.port = direct
+        self.inner_port, self.advertised_port = free_port(), free_port()
+        workers = Listener("WORKERS", "PLAINTEXT", self.inner_port, self.advertised_port)
+        self._kafka = Kafka(workspace, jars=jars, listener=workers)
         self.start()
 
     @property
