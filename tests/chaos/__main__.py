@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shutil.rmtree(kept)
     _say(table(results))
     if asked.figures:
-        write_figures("chaos", "make chaos", {each.plan.appendfsync: figures(each) for each in results})
+        measured: dict[str, object] = {each.plan.appendfsync: figures(each) for each in results}
+        write_figures("chaos", "make chaos", {**measured, "table": f"\n```text\n{table(results)}\n```\n"})
     return 0
 
 

@@ -9,6 +9,8 @@ from tests.chaos.watch import Memory, Progress
 
 SETTLED_S = 30.0
 """A process that is younger still grows to its working size."""
+TELLING_S = 300.0
+"""In a shorter run thirds differ by what faults and backlogs happen to fall into them."""
 GROWTH = 1.15
 """Memory of the last third over that of the first: what is more is not flat."""
 
@@ -54,21 +56,23 @@ def peak_bytes(samples: Sequence[Memory]) -> int:
     return max((sample.bytes for sample in samples), default=0)
 
 
-def growth(samples: Sequence[Memory], worker: str) -> float:
-    """What a worker held in the last third of the samples over what it held in the first."""
+def growth(samples: Sequence[Memory], worker: str) -> float | None:
+    """What a worker held in the last third of the samples over what it held in the first.
+
+    None: they cover less than TELLING_S.
+    """
     settled = _settled([sample for sample in samples if sample.worker == worker])
-    third = len(settled) // 3
-    if not third:
-        return 1.0
-    return median(settled[-third:]) / median(settled[:third])
+    if not settled or settled[-1].at_s - settled[0].at_s < TELLING_S:
+        return None
+    held = [sample.bytes for sample in settled]
+    third = len(held) // 3
+    return median(held[-third:]) / median(held[:third])
 
 
-def _settled(samples: Sequence[Memory]) -> list[int]:
+def _settled(samples: Sequence[Memory]) -> list[Memory]:
     born: dict[int, float] = {}
     return [
-        sample.bytes
-        for sample in samples
-        if sample.at_s - born.setdefault(sample.pid, sample.at_s) >= SETTLED_S
+        sample for sample in samples if sample.at_s - born.setdefault(sample.pid, sample.at_s) >= SETTLED_S
     ]
 
 

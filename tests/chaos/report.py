@@ -8,6 +8,8 @@ from tests.chaos.run import Result
 from tests.chaos.schedule import Kind
 
 RECOVERY_S = 30.0
+PEAK_BYTES = 512 * 2**20
+"""Of a worker with its decoders, as a container's limit would have it."""
 COUNTS = ("produced", "scored", "superseded", "deleted", "rejected", "lost", "stale", "undecided")
 
 
@@ -25,7 +27,9 @@ def problems(result: Result) -> list[str]:
             found.append(f"no recovery from: {each.kind} ({each.target})")
         elif each.seconds > RECOVERY_S:
             found.append(f"recovery after {each.seconds:.1f} s from: {each.kind} ({each.target})")
-    if result.growth > GROWTH:
+    if result.peak_bytes > PEAK_BYTES:
+        found.append(f"a worker held {result.peak_bytes / 2**20:.0f} MiB")
+    if result.growth is not None and result.growth > GROWTH:
         found.append(f"memory grew by {result.growth - 1:.0%}")
     return found
 
@@ -41,7 +45,7 @@ def table(results: Sequence[Result]) -> str:
     ]
     rows["work done twice"] = [f"{result.verdict.twice:,}" for result in results]
     rows["peak memory of a worker"] = [f"{result.peak_bytes / 2**20:.0f} MiB" for result in results]
-    rows["last third over first"] = [f"{result.growth:.2f}" for result in results]
+    rows["last third over first"] = [_ratio(result.growth) for result in results]
     rows["workers that gave up"] = [f"{len(result.departures)}" for result in results]
     rows["minutes"] = [f"{result.seconds / 60:.1f}" for result in results]
     rows |= {f"recovery: {name}": cells for name, cells in _recovery_rows(results).items()}
@@ -68,7 +72,7 @@ def figures(result: Result) -> dict[str, object]:
         "longest_recovery_s": max(value or 0.0 for value in recovered.values()),
         "recovery_s": {_slug(kind): round(value or 0.0, 1) for kind, value in sorted(recovered.items())},
         "peak_mib": round(result.peak_bytes / 2**20),
-        "growth": round(result.growth, 3),
+        "growth": None if result.growth is None else round(result.growth, 3),
         "gave_up": len(result.departures),
         "minutes": round(result.seconds / 60, 1),
     }
@@ -85,6 +89,10 @@ def _cell(column: Mapping[Kind, float | None], kind: Kind) -> str:
         return "-"
     seconds = column[kind]
     return "never" if seconds is None else f"{seconds:.1f} s"
+
+
+def _ratio(growth: float | None) -> str:
+    return "too short to tell" if growth is None else f"{growth:.2f}"
 
 
 def _line(name: str, cells: Sequence[str]) -> str:

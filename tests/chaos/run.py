@@ -50,7 +50,7 @@ class Result:
     before: Verdict | None
     recoveries: tuple[Recovery, ...]
     peak_bytes: int
-    growth: float
+    growth: float | None
     departures: tuple[Departure, ...]
     seconds: float
 

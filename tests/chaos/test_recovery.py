@@ -54,9 +54,11 @@ def test_the_longest_recovery_is_kept_by_kind() -> None:
 
 def test_growth_compares_thirds_and_leaves_out_the_young() -> None:
     young = [Memory(at, "w", 1, 10) for at in range(int(SETTLED_S))]
-    old = [Memory(SETTLED_S + at, "w", 1, held) for at, held in enumerate([100, 100, 105, 105, 120, 120])]
+    held = [100, 100, 105, 105, 120, 120]
+    old = [Memory(SETTLED_S + 60 * at, "w", 1, each) for at, each in enumerate(held)]
     others = [Memory(1000.0, "v", 2, 999)]
 
     assert growth(young + old + others, "w") == pytest.approx(1.2)
-    assert growth(young, "w") == 1.0
+    assert growth(young, "w") is None
+    assert growth(young + old[:5], "w") is None
     assert peak_bytes(old + others) == 999

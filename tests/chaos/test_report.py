@@ -5,7 +5,7 @@ import pytest
 from tests.chaos.checker import Verdict
 from tests.chaos.plans import ALWAYS, EVERYSEC
 from tests.chaos.recovery import GROWTH, Recovery
-from tests.chaos.report import RECOVERY_S, figures, problems, table
+from tests.chaos.report import PEAK_BYTES, RECOVERY_S, figures, problems, table
 from tests.chaos.run import Result
 from tests.chaos.schedule import Kind
 
@@ -48,6 +48,7 @@ def test_a_sound_run_has_no_problems_and_its_table_says_what_happened() -> None:
             "recovery after 31.0 s from: worker joins",
         ),
         (replace(SOUND, growth=GROWTH + 0.1), "memory grew by"),
+        (replace(SOUND, peak_bytes=PEAK_BYTES + 2**20), "a worker held 513 MiB"),
     ],
 )
 def test_whatever_is_not_as_promised_is_a_problem(result: Result, problem: str) -> None:

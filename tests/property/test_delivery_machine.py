@@ -22,6 +22,8 @@ from tests.property.group import LIMITS, PARTITIONS, POLLED, VALUE, Clock, End, 
 WORKERS = st.integers(0, 1)
 PARTITION = st.sampled_from(PARTITIONS)
 ENDINGS: st.SearchStrategy[End] = st.sampled_from(["stored", "gave up", "stored and gave up", "broke"])
+LINGERED, COMMITTED = 3, 6
+"""Turns without records after which a small batch has started, and after which a commit is due."""
 ROUNDS = 300
 """Turns in which everything must be able to finish."""
 
@@ -62,6 +64,13 @@ class Delivery(RuleBasedStateMachine):
         if which < hands.running:
             hands.finish(which, ending)
 
+    @rule(number=WORKERS, blocked=st.booleans())
+    def the_later_batch_ends_first_and_there_is_time_to_commit(self, number: int, blocked: bool) -> None:
+        self.workers[number].blocked = blocked
+        self.turn(number, LINGERED)
+        self.finish_a_batch(number, LIMITS.batches - 1, "stored")
+        self.turn(number, COMMITTED)
+
     @rule(number=WORKERS, partition=PARTITION)
     def assign(self, number: int, partition: Partition) -> None:
         if not any(partition in each.member.owned for each in self.workers):
@@ -86,6 +95,9 @@ class Delivery(RuleBasedStateMachine):
     def move_between_fetch_and_delivery(
         self, number: int, partition: Partition, comes_back: bool, lost: bool
     ) -> None:
+        self._turn(number)  # what was published before is in flight when more of it is fetched
+        self.publish(partition, POLLED, 0)
+
         def move() -> None:
             if partition in self.workers[number].member.owned:
                 if lost:
@@ -168,7 +180,7 @@ def run(examples: int, *, shrink: bool) -> None:
 
 
 def test_whatever_happens_nothing_is_committed_before_it_is_done_and_all_is_done_in_the_end() -> None:
-    run(150, shrink=False)
+    run(500, shrink=False)
 
 
 class CommitsTheHighest(OffsetTracker):
@@ -228,7 +240,9 @@ class KeepsWhatWasDone(OffsetTracker):
 @pytest.mark.parametrize(
     "planted",
     [
+        CommitsTheHighest,
         CommitsWhatWasDelivered,
+        TakesWhatCameBeforeTheMove,
         WaitsForGaps,
         KeepsWhatWasDone,
     ],
@@ -238,4 +252,4 @@ def test_the_machine_finds_a_planted_bug(
 ) -> None:
     monkeypatch.setattr("adgauge.pipeline.runner.OffsetTracker", planted)
     with pytest.raises(AssertionError):
-        run(150, shrink=False)
+        run(1000, shrink=False)
