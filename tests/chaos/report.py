@@ -47,6 +47,7 @@ def table(results: Sequence[Result]) -> str:
     rows["peak memory of a worker"] = [f"{result.peak_bytes / 2**20:.0f} MiB" for result in results]
     rows["last third over first"] = [_ratio(result.growth) for result in results]
     rows["workers that gave up"] = [f"{len(result.departures)}" for result in results]
+    rows["crashes of tritonserver's own"] = [f"{len(result.crashes)}" for result in results]
     rows["minutes"] = [f"{result.seconds / 60:.1f}" for result in results]
     rows |= {f"recovery: {name}": cells for name, cells in _recovery_rows(results).items()}
     return "\n".join(_line(name, cells) for name, cells in rows.items())
@@ -74,6 +75,7 @@ def figures(result: Result) -> dict[str, object]:
         "peak_mib": round(result.peak_bytes / 2**20),
         "growth": None if result.growth is None else round(result.growth, 3),
         "gave_up": len(result.departures),
+        "triton_crashes": len(result.crashes),
         "minutes": round(result.seconds / 60, 1),
     }
 

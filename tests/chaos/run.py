@@ -52,6 +52,7 @@ class Result:
     peak_bytes: int
     growth: float | None
     departures: tuple[Departure, ...]
+    crashes: tuple[Departure, ...]
     seconds: float
 
 
@@ -101,6 +102,7 @@ def _perform(plan: Plan, world: World, began_s: float, say: Say) -> Result:
         peak_bytes=peak_bytes(watch.memory),
         growth=growth(watch.memory, VETERAN),
         departures=tuple(each for worker in world.everybody() for each in worker.departures),
+        crashes=tuple(world.triton.departures),
         seconds=time.monotonic() - began_s,
     )
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from services.embedded.ports import free_port
 from services.embedded.processes import ServerFailed
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.workspace import Workspace
-from tests.chaos.workers import family
+from tests.chaos.workers import BACK_AFTER_S, POLL_S, Departure, family, last_line
 
 STUB = "triton_python_b"
 """What the kernel calls `triton_python_backend_stub`."""
@@ -44,14 +45,22 @@ def freeze(pid: int) -> list[int]:
 
 
 class Triton:
-    """tritonserver with one model, always on the same gRPC port."""
+    """tritonserver with one model, always on the same gRPC port.
+
+    One that ends by itself is replaced after BACK_AFTER_S, as an orchestrator does; `departures` says why.
+    """
 
     def __init__(self, workspace: Workspace, model_dir: Path) -> None:
         """Start it; raises ServerFailed."""
+        self.departures: list[Departure] = []
         self._workspace = workspace
         self._model_dir = model_dir
         self._port: int | None = None
+        self._lock = threading.RLock()  # who holds it may start or end the process
+        self._closing = threading.Event()
         self.start()
+        self._keeper = threading.Thread(target=self._keep, name="keeper of triton", daemon=True)
+        self._keeper.start()
 
     @property
     def port(self) -> int:
@@ -60,21 +69,39 @@ class Triton:
 
     def start(self) -> None:
         """See `Server`."""
-        self._running = embedded.start_triton(
-            self._workspace,
-            venv=EmbeddedSettings().triton_venv,
-            repository=self._model_dir.parent,
-            models=[self._model_dir.name],
-            port=self._port,
-        )
-        self._port = self._running.grpc_port
-        self._running.wait_until_ready(timeout_s=RESTART_S)
+        with self._lock:
+            self._running = embedded.start_triton(
+                self._workspace,
+                venv=EmbeddedSettings().triton_venv,
+                repository=self._model_dir.parent,
+                models=[self._model_dir.name],
+                port=self._port,
+            )
+            self._port = self._running.grpc_port
+            self._running.wait_until_ready(timeout_s=RESTART_S)
 
     def kill(self) -> None:
         """See `Server`. Its shared memory, which nobody uses any more, is freed."""
-        self._running.process.kill()
-        for region in SHARED_MEMORY.glob(f"{self._workspace.shm_prefix}*"):
-            region.unlink(missing_ok=True)
+        with self._lock:
+            self._running.process.kill()
+            for region in SHARED_MEMORY.glob(f"{self._workspace.shm_prefix}*"):
+                region.unlink(missing_ok=True)
+
+    def let_go(self) -> None:
+        """A process that ends now is not replaced. Idempotent."""
+        self._closing.set()
+        self._keeper.join()
+
+    def _keep(self) -> None:
+        while not self._closing.wait(POLL_S):
+            with self._lock:
+                process = self._running.process
+                if process.stopped or process.is_running():
+                    continue
+                self.departures.append(Departure("triton", time.monotonic(), last_line(process.log)))
+                self.kill()
+                if not self._closing.wait(BACK_AFTER_S):
+                    self.start()
 
     def stop(self) -> list[int]:
         """See `Server`."""

@@ -17,6 +17,7 @@ SOUND = Result(
     peak_bytes=300 * 2**20,
     growth=1.02,
     departures=(),
+    crashes=(),
     seconds=90.0,
 )
 

@@ -23,9 +23,9 @@ GRACE_S = 30.0
 
 @dataclass(frozen=True)
 class Departure:
-    """A worker that ended by itself, with the last line it wrote."""
+    """A process that ended by itself, with the last line it wrote."""
 
-    worker: str
+    name: str
     at_s: float
     words: str
 
@@ -96,13 +96,17 @@ class Worker:
             self._process = self._start()
 
     def _note_departure(self) -> None:
-        lines = self._process.log.read_text(errors="replace").splitlines()
-        words = lines[-1] if lines else "(nothing)"
-        self.departures.append(Departure(self.name, time.monotonic(), words[:300]))
+        self.departures.append(Departure(self.name, time.monotonic(), last_line(self._process.log)))
 
     def _start(self) -> ServerProcess:
         argv: Sequence[str | Path] = [sys.executable, "-m", "services.scorer"]
         return self._workspace.start(self.name, argv, self._environment)
+
+
+def last_line(log: Path) -> str:
+    """Of what a process wrote, cut to a readable length."""
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line[:300] for line in reversed(lines) if line.strip()), "(nothing)")
 
 
 def go_on(pids: Sequence[int]) -> None:

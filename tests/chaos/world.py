@@ -64,6 +64,7 @@ class World:
 
     def let_go(self) -> None:
         """Workers that end now are not started again."""
+        self.triton.let_go()
         for worker in self.everybody():
             worker.let_go()
 
