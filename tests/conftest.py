@@ -17,6 +17,7 @@ from services.embedded.settings import EmbeddedSettings
 from services.embedded.triton import start_triton
 from services.embedded.workspace import Workspace
 from tests.brightness import export_brightness
+from tests.kafka_over_tls import kafka_over_tls as kafka_over_tls
 
 # pytest finds hooks by their names here.
 from tests.pinned_tools import pytest_runtest_setup as pytest_runtest_setup

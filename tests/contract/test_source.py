@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka import KafkaProducer
 
-from adgauge.adapters.kafka import KafkaSource, KafkaWriter, plain_connection
+from adgauge.adapters.kafka import KafkaConnection, KafkaSource, KafkaWriter, plain_connection
 from adgauge.adapters.memory import MemoryLog, MemorySource
 from adgauge.errors import ConfigurationError
 from adgauge.pipeline.ports import Source
 from adgauge.records import EVENT_HEADER, Envelope, Flag, Partition
 from services.embedded.kafka import Kafka
 from tests.conftest import MakeTopic
+from tests.kafka_over_tls import KafkaOverTls
 
 Raw = Envelope[bytes | None]
 Record = tuple[bytes | None, bytes | None]
@@ -68,8 +69,8 @@ class InMemory:
 
 
 class OnKafka:
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._connection = plain_connection(bootstrap)
+    def __init__(self, connection: KafkaConnection, topic: str) -> None:
+        self._connection = connection
         self._topic = topic
         self.partition = Partition(topic, 0)
 
@@ -79,14 +80,18 @@ class OnKafka:
         writer.close()
 
     def open(self) -> Source:
-        return kafka_source(self._connection.bootstrap, self._topic)
+        return source_over(self._connection, self._topic)
 
 
-def kafka_source(
-    bootstrap: str, topic: str, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+def kafka_source(bootstrap: str, topic: str) -> KafkaSource:
+    return source_over(plain_connection(bootstrap), topic)
+
+
+def source_over(
+    connection: KafkaConnection, topic: str, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 ) -> KafkaSource:
     return KafkaSource(
-        plain_connection(bootstrap),
+        connection,
         topic,
         group=topic,
         instance_id=None,
@@ -96,12 +101,20 @@ def kafka_source(
     )
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.tool("kafka"))])
+ON_KAFKA = [
+    pytest.param(each, marks=pytest.mark.tool("kafka")) for each in ("kafka", "kafka over SCRAM and TLS")
+]
+
+
+@pytest.fixture(params=["memory", *ON_KAFKA])
 def log(request: pytest.FixtureRequest) -> Log:
     if request.param == "memory":
         return InMemory()
+    if request.param == "kafka over SCRAM and TLS":
+        secure: KafkaOverTls = request.getfixturevalue("kafka_over_tls")
+        return OnKafka(secure.connection(), secure.make_topic("products"))
     make_topic: MakeTopic = request.getfixturevalue("make_topic")
-    return OnKafka(request.getfixturevalue("kafka_bootstrap"), make_topic("products"))
+    return OnKafka(plain_connection(request.getfixturevalue("kafka_bootstrap")), make_topic("products"))
 
 
 def poll_until(source: Source, enough: Callable[[list[Raw]], bool]) -> list[Raw]:
@@ -219,7 +232,7 @@ def test_closing_twice_is_harmless(log: Log) -> None:
 
 @pytest.mark.tool("kafka")
 def test_a_partition_assigned_while_paused_is_paused(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
-    log = OnKafka(kafka_bootstrap, make_topic("products"))
+    log = OnKafka(plain_connection(kafka_bootstrap), make_topic("products"))
     log.publish([(b"a", b"1")])
     source, listener = log.open(), Recording()
     source.subscribe(listener)
@@ -387,10 +400,10 @@ def test_every_compression_of_kafka_can_be_read(
 
 @pytest.mark.tool("kafka")
 def test_lag_grows_while_the_source_is_paused(kafka_bootstrap: str, make_topic: MakeTopic) -> None:
-    log = OnKafka(kafka_bootstrap, make_topic("products"))
+    log = OnKafka(plain_connection(kafka_bootstrap), make_topic("products"))
     log.publish([(b"a", b"1")])
     now_ms = NOW_MS
-    source = kafka_source(kafka_bootstrap, log.partition.topic, clock_ms=lambda: now_ms)
+    source = source_over(plain_connection(kafka_bootstrap), log.partition.topic, lambda: now_ms)
     source.subscribe(Recording())
     poll_until(source, lambda found: len(found) == 1)
     source.pause()
@@ -408,7 +421,7 @@ def test_lag_grows_while_the_source_is_paused(kafka_bootstrap: str, make_topic: 
 def test_a_join_that_outlives_a_poll_is_taken_up(
     kafka_bootstrap: str, make_topic: MakeTopic, attempt: int
 ) -> None:
-    log = OnKafka(kafka_bootstrap, make_topic("products"))
+    log = OnKafka(plain_connection(kafka_bootstrap), make_topic("products"))
     log.publish([(b"a", b"1")])
     source = log.open()
     source.subscribe(Recording())

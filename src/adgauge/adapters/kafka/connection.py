@@ -19,7 +19,6 @@ BACKEND = "kafka"
 LASTING = (
     kafka_errors.AuthorizationError,
     kafka_errors.SaslAuthenticationFailedError,
-    kafka_errors.UnsupportedSaslMechanismError,
     kafka_errors.KafkaConfigurationError,
     kafka_errors.InconsistentGroupProtocolError,
     kafka_errors.InvalidGroupIdError,
@@ -95,6 +94,10 @@ def translated(bootstrap: str | None = None) -> Iterator[None]:
     """kafka-python's errors as ours; with `bootstrap` these are the first words to the brokers."""
     try:
         yield
+    except kafka_errors.UnsupportedSaslMechanismError as exc:
+        raise ConfigurationError(
+            "Kafka's listener does not offer ADGAUGE_KAFKA_SASL_MECHANISM: name one that it does"
+        ) from exc
     except LASTING as exc:
         raise ConfigurationError(f"Kafka refuses us: {exc}") from exc
     except ssl.SSLCertVerificationError as exc:
