@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,23 @@ def ended_by_itself(process: ServerProcess) -> bool:
     return status is not None and (status.si_code, status.si_status) == (os.CLD_EXITED, 0)
 
 
+def settings_of(run: Run, triton_url: str, model_dir: Path) -> dict[str, str]:
+    """Of a worker of this run."""
+    return {
+        "ADGAUGE_KAFKA_BOOTSTRAP": run.bootstrap,
+        "ADGAUGE_REDIS_URL": run.redis_url,
+        "ADGAUGE_TRITON_URL": triton_url,
+        "ADGAUGE_MODEL_DIR": str(model_dir),
+        "ADGAUGE_GENERATION": str(run.generation),
+        "ADGAUGE_GROUP": run.group,
+        "ADGAUGE_PRODUCTS_TOPIC": run.products_topic,
+        "ADGAUGE_SCORES_TOPIC": run.scores_topic,
+        "ADGAUGE_DEAD_LETTERS_TOPIC": run.dead_letters_topic,
+        "ADGAUGE_IN_FLIGHT_RECORDS": str(WINDOW),
+        "ADGAUGE_BATCH_RECORDS": "32",
+    }
+
+
 @pytest.fixture
 def run(make_topic: MakeTopic, kafka_bootstrap: str, redis_url: str, tmp_path: Path) -> Run:
     products = make_topic("products", partitions=PARTITIONS)
@@ -70,19 +88,7 @@ def run(make_topic: MakeTopic, kafka_bootstrap: str, redis_url: str, tmp_path: P
 def start(
     run: Run, triton_url: str, brightness_dir: Path, workspace: Workspace
 ) -> Iterator[Callable[[str], Worker]]:
-    settings = {
-        "ADGAUGE_KAFKA_BOOTSTRAP": run.bootstrap,
-        "ADGAUGE_REDIS_URL": run.redis_url,
-        "ADGAUGE_TRITON_URL": triton_url,
-        "ADGAUGE_MODEL_DIR": str(brightness_dir),
-        "ADGAUGE_GENERATION": str(run.generation),
-        "ADGAUGE_GROUP": run.group,
-        "ADGAUGE_PRODUCTS_TOPIC": run.products_topic,
-        "ADGAUGE_SCORES_TOPIC": run.scores_topic,
-        "ADGAUGE_DEAD_LETTERS_TOPIC": run.dead_letters_topic,
-        "ADGAUGE_IN_FLIGHT_RECORDS": str(WINDOW),
-        "ADGAUGE_BATCH_RECORDS": "32",
-    }
+    settings = settings_of(run, triton_url, brightness_dir)
     workers: list[Worker] = []
 
     def start(name: str) -> Worker:
@@ -96,6 +102,13 @@ def start(
 
 @pytest.fixture
 def publishing(run: Run) -> Iterator[Publisher]:
+    with publishing_to(run) as publisher:
+        yield publisher
+
+
+@contextmanager
+def publishing_to(run: Run) -> Iterator[Publisher]:
+    """A load at RATE until it is stopped."""
     publisher = Publisher(
         run.bootstrap,
         run.products_topic,
@@ -108,8 +121,10 @@ def publishing(run: Run) -> Iterator[Publisher]:
         slow_image_url=None,
     )
     publisher.start()
-    yield publisher
-    publisher.stop()
+    try:
+        yield publisher
+    finally:
+        publisher.stop()
 
 
 @pytest.mark.timeout(240)  # six workers start, one after the other
