@@ -111,6 +111,14 @@ def test_rows_merged_with_anothers_poison_row_are_scored(bench: Bench) -> None:
     )
 
 
+def test_a_request_that_failed_with_anothers_poison_row_is_asked_once_more(bench: Bench) -> None:
+    good, poison = [bench.canonical(50)] * 4, [*[bench.canonical(50)] * 3, bench.canonical(50, POISON)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: bench.scorer.score(good if number % 4 else poison), range(40)))
+
+    assert bench.requests() <= 40 + 30 + 10 * (2 * math.log2(4) + 2)
+
+
 def test_no_row_is_rejected_while_the_golden_record_fails(bench: Bench) -> None:
     scorer = bench.with_probe(score=1.0)
     with pytest.raises(BackendUnavailable, match="golden record scores"):

@@ -46,17 +46,16 @@ class TritonScorer:
         try:
             return list(self._requests.send(rows))
         except Refused:
-            if len(rows) > 1:  # a single row is asked again alone, and then the golden record
-                self._requests.require_golden(alone=True)
-            return self._halves(rows)
+            return self._isolate(rows)
 
     def _halves(self, rows: Sequence[CanonicalInput]) -> list[float | RecordRejected]:
         half = (len(rows) + 1) // 2
         return [rated for part in (rows[:half], rows[half:]) if part for rated in self._isolate(part)]
 
     def _isolate(self, rows: Sequence[CanonicalInput]) -> list[float | RecordRejected]:
-        """Rate what was refused, in requests of its own: the refusal may have been for another worker's row
-        that Triton merged with ours. Halved until a poison row stands alone.
+        """Rate what was refused, in requests of its own: the refusal may have been for a row of another
+        request that Triton merged with this one, which then costs one request more. Halved until a poison
+        row stands alone.
         """
         try:
             return list(self._requests.send_alone(rows))
