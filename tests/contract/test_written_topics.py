@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
@@ -265,22 +266,45 @@ def test_a_writer_writes_again_after_an_outage_longer_than_its_patience(own_kafk
         writer.write("dlq", messages)
 
 
-def _write_patiently(writer: KafkaWriter, messages: list[Message]) -> list[Position]:
+def _write_patiently(writer: KafkaWriter, messages: list[Message], topic: str = "dlq") -> list[Position]:
     deadline = time.monotonic() + 15.0
     while True:
         try:
-            return writer.write("dlq", messages)
+            return writer.write(topic, messages)
         except BackendUnavailable:
             if time.monotonic() > deadline:
                 raise
 
 
 @pytest.mark.tool("kafka")
-def test_writing_to_a_missing_topic_is_unavailable_within_its_time(kafka_bootstrap: str) -> None:
+def test_writing_to_a_missing_topic_is_unavailable_within_its_time_and_names_it(kafka_bootstrap: str) -> None:
     writer = KafkaWriter(plain_connection(kafka_bootstrap, timeout_s=1.0))
-    with pytest.raises(BackendUnavailable):
+    with pytest.raises(BackendUnavailable, match=r"^kafka: writing to adgauge-test-nowhere: [^\n]*$"):
         writer.write("adgauge-test-nowhere", [(b"k", b"v", ())])
     writer.close()
+
+
+@pytest.mark.tool("kafka")
+def test_a_topic_that_vanishes_is_named_and_is_written_to_when_it_is_back(
+    kafka_bootstrap: str, make_topic: MakeTopic
+) -> None:
+    topic = make_topic("dlq")
+    writer = KafkaWriter(plain_connection(kafka_bootstrap, timeout_s=1.0))
+    with closing(KafkaAdminClient(bootstrap_servers=kafka_bootstrap)) as admin:
+        admin.delete_topics([topic])
+        with pytest.raises(BackendUnavailable, match=rf"^kafka: writing to {topic}: [^\n]*$"):
+            write_until_it_fails(writer, topic)
+        admin.create_topics([NewTopic(topic, 1, 1)])
+
+    assert len(_write_patiently(writer, [(b"k", b"v", ())], topic)) == 1
+    writer.close()
+
+
+def write_until_it_fails(writer: KafkaWriter, topic: str) -> None:
+    """The broker takes a topic away a little after it said so."""
+    deadline = time.monotonic() + 15.0
+    while time.monotonic() < deadline:
+        writer.write(topic, [(b"k", b"v", ())])
 
 
 @pytest.mark.tool("kafka")

@@ -72,9 +72,10 @@ class KafkaWriter:
                     for key, value, headers in messages
                 ]
                 written = [_acknowledged(future, topic, deadline) for future in sent]
-        except BackendUnavailable:
+        except BackendUnavailable as error:
             self._discard(producer)
-            raise
+            # Waiting for a topic that is gone, kafka-python says no more than that time is up.
+            raise BackendUnavailable(BACKEND, f"writing to {topic}: {error.detail}") from error
         return [Position(Partition(each.topic, each.partition), each.offset) for each in written]
 
     def close(self) -> None:
