@@ -38,7 +38,8 @@ class Worker:
         self.departures: list[Departure] = []
         self._workspace = workspace
         self._environment = child_environment() | dict(settings)
-        self._environment["ADGAUGE_METRICS_PORT"] = str(free_port())
+        self.metrics_port = free_port()
+        self._environment["ADGAUGE_METRICS_PORT"] = str(self.metrics_port)
         self._closing = threading.Event()
         self._killed = False
         self._process = self._start()
