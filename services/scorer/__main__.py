@@ -3,7 +3,6 @@
 poll (adapters/kafka) → batches (pipeline/runner) → each record's way (pipeline/scoring) → commit (runner).
 """
 
-import gc
 import logging
 import os
 import random
@@ -36,6 +35,7 @@ from adgauge.pipeline.scoring import ScoringPipeline
 from adgauge.telemetry.exposition import Health, TelemetryServer
 from adgauge.telemetry.logging import configure_logging
 from adgauge.telemetry.metrics import Metrics
+from services.scorer.memory import Garbage, give_large_blocks_back
 from services.scorer.settings import ScorerSettings
 
 log = logging.getLogger("services.scorer")
@@ -50,6 +50,7 @@ PROBE_EVERY_S = 3.0
 def main() -> int:
     """Exit code: 0 after a stop that was asked for, 1 with one line when the scorer cannot work."""
     try:
+        give_large_blocks_back()
         refuse_misspelt(ServerSettings, ScorerSettings)
         servers, settings = load_settings(ServerSettings), load_settings(ScorerSettings)
         configure_logging(sys.stderr, getattr(logging, settings.log_level))
@@ -139,7 +140,10 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
             clock_ms=_now_ms,
         )
 
+        garbage = Garbage(time.monotonic)
+
         def progressed() -> None:
+            garbage.collect_when_due()
             health.progressed()
             health.ready(because_not="draining" if stop.is_set() else circuits.why_open())
             metrics.last_progress_timestamp_seconds.set(time.time())
@@ -160,21 +164,10 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
             "scoring with %s into generation %d; metrics at %s/metrics", model, generation, telemetry.url
         )
         logging.getLogger("kafka").setLevel(logging.ERROR)
-        _forget_what_stays()
+        garbage.leave_out_what_stays()
         circuits.watch("triton", PROBE_EVERY_S)
         stack.callback(stop.set)  # however the run ends: batches that wait for a server give up
         runner.run(until=stop.is_set, at_once=at_once.is_set)
-
-
-def _forget_what_stays() -> None:
-    """Leave out of garbage collection what was loaded: it stays to the end.
-
-    Python looks through its oldest objects only when they have grown by a quarter. kafka-python leaves a few
-    cycles at each poll, and a quarter of everything that is loaded was 200 MB of them.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.collect()  # counts anew what a quarter is taken of
 
 
 def _stop_on_signal(health: Health) -> tuple[threading.Event, threading.Event]:
