@@ -22,6 +22,7 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 
 from adgauge.adapters.kafka import KafkaWriter, plain_connection
+from adgauge.adapters.kafka_admin import planned_topics
 from adgauge.adapters.redis import ScoreReader, StoredScore, connect
 from adgauge.records import EVENT_HEADER, Position, Tombstone
 from services.embedded.cache import ValkeyCluster
@@ -212,6 +213,24 @@ def test_products_are_scored_and_everything_else_ends_where_it_should(stream: St
     assert outcomes[("GONE", "deleted")] == 1
     assert all(outcomes[(name, "scored")] == 1 for name in ids)
     assert code == 0, scorer.output
+
+
+def test_ten_megabytes_are_read_and_kept_as_a_dead_letter(stream: Stream, make_topic: MakeTopic) -> None:
+    products, _, letters = (dict(plan.configs) for plan in planned_topics("products", "scores", "dlq"))
+    stream.topics.products = make_topic("products", configs=products)
+    stream.topics.dead_letters = make_topic("dlq", configs=letters)
+    scorer = stream.start(
+        ADGAUGE_PRODUCTS_TOPIC=stream.topics.products, ADGAUGE_DEAD_LETTERS_TOPIC=stream.topics.dead_letters
+    )
+    large = random.Random(10).randbytes(10 * 2**20)  # nothing that compression would make small
+    stream.publish(record("P0", 0), (b"P1", large, (("trace", b"1"),)), record("P2", 2))
+    stream.wait(lambda: len(stream.read(stream.topics.dead_letters)) == 1)
+    stream.wait(lambda: all(value is not None for value in stream.scores(["P0", "P2"]).values()))
+    ((key, value, headers),) = stream.read(stream.topics.dead_letters)
+
+    assert (key, headers["adgauge-reason"], headers["trace"]) == (b"P1", b"too_large", b"1")
+    assert value == large
+    assert scorer.stop() == 0
 
 
 def test_a_late_older_record_does_not_bring_a_deleted_product_back(stream: Stream) -> None:
