@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
 
 from adgauge.adapters.kafka import KafkaWriter, plain_connection
 from adgauge.adapters.kafka_admin import planned_topics
@@ -427,6 +428,22 @@ def test_a_record_that_cannot_be_decoded_ends_the_scorer_and_says_where_it_is(
 
     assert code == 1
     assert f"a record cannot be decoded, {stream.topics.products}/" in scorer.output.splitlines()[-1]
+    assert "Traceback" not in scorer.output
+
+
+def test_a_topic_that_is_deleted_ends_the_scorer_with_one_line_that_names_it(
+    stream: Stream, kafka_bootstrap: str
+) -> None:
+    scorer = stream.start()
+    stream.publish(record("P0", 0))
+    stream.wait(lambda: stream.scores(["P0"])["P0"] is not None)
+    with closing(KafkaAdminClient(bootstrap_servers=kafka_bootstrap)) as admin:
+        admin.delete_topics([stream.topics.products])
+        code = scorer.process.wait(40)
+        admin.create_topics([NewTopic(stream.topics.products, 1, 1)])  # for what deletes it after the test
+
+    assert code == 1
+    assert f"Kafka has no topic {stream.topics.products} any more" in scorer.output.splitlines()[-1]
     assert "Traceback" not in scorer.output
 
 

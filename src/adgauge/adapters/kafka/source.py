@@ -10,8 +10,9 @@ from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, OffsetAndMetada
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
-from adgauge.adapters.kafka.connection import KafkaConnection, ms, translated
-from adgauge.errors import ConfigurationError
+from adgauge.adapters.kafka.connection import BACKEND, KafkaConnection, ms, translated
+from adgauge.adapters.kafka.presence import Presence
+from adgauge.errors import BackendUnavailable, ConfigurationError
 from adgauge.pipeline.ports import PartitionListener
 from adgauge.records import EVENT_HEADER, Envelope, Flag, Partition, Position, event_order
 
@@ -70,6 +71,7 @@ class KafkaSource:
                 heartbeat_interval_ms=ms(session_timeout_s / HEARTBEATS),
                 max_poll_records=max_records,
             )
+        self._presence = Presence(self._consumer._cluster, topic, group, clock_ms)
         _finish_every_join(self._consumer)
         _tell_when_fenced(self._consumer, self._fenced)
 
@@ -84,6 +86,11 @@ class KafkaSource:
             raise self._ended
         with translated():
             polled = self._poll(ms(timeout_s))
+        try:
+            self._presence.require()
+        except ConfigurationError as error:
+            self._ended = error
+            raise
         # In one rebalance kafka-python fetches from what it gained while it still commits what it lost.
         self.tell_assigned(polled.keys() & self._consumer.assignment())
         now_ms = self._clock_ms()
@@ -150,8 +157,14 @@ class KafkaSource:
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """See `ports.Source`."""
+        if not self.may_commit():
+            raise BackendUnavailable(BACKEND, f"topic {self._topic} is gone, its offsets are of no use")
         with translated():
             self._consumer.commit(_offsets(next_offsets), timeout_ms=self._commit_timeout_ms)
+
+    def may_commit(self) -> bool:
+        """Not to a topic that was made again under the name of the one that we read."""
+        return self._presence.is_same()
 
     def lag(self, undecided: Mapping[Partition, int]) -> Mapping[Partition, int]:
         """See `ports.Source`."""
@@ -202,7 +215,7 @@ class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafk
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         self._source.forget(revoked)
         offsets = self._listener.revoked([_partition(name) for name in revoked])
-        if offsets:
+        if offsets and self._source.may_commit():
             try:
                 committed = self._consumer.commit_async(_offsets(offsets))
                 await self._consumer._manager.wait_for(committed, ms(COMMIT_S))
