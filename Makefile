@@ -43,6 +43,7 @@ proof: .venv/ready .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## long m
 	.venv/bin/python -m benchmarks.demo
 	.venv-dev/bin/python -m benchmarks.ranking $(DATA)/magento:125 $(DATA)/ml100k:175
 	.venv/bin/python -m benchmarks.agreement $(DATA)/magento/products.jsonl $(DATA)/amazon2023_text/products.jsonl
+	.venv-dev/bin/python -m benchmarks.durability
 	.venv-dev/bin/python -m tests.outages --figures
 	.venv-dev/bin/python tools/figures.py
 
