@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=ALL, default=ALL, help="some of them")
     parser.add_argument("--rate", type=float, default=30.0, help="records a second")
     parser.add_argument("--triton-seconds", type=float, default=180.0, help="tritonserver is stopped so long")
-    parser.add_argument("--hung-seconds", type=float, default=60.0, help="and hangs so long")
+    parser.add_argument("--hung-seconds", type=float, default=30.0, help="and hangs so long")
     parser.add_argument("--repeats", type=int, default=5, help="deaths of the stub, idle and under load each")
     parser.add_argument("--calm-seconds", type=float, default=15.0, help="before and after a master's death")
     parser.add_argument("--rows", type=int, default=10_000, help="good ones beside the poison row")

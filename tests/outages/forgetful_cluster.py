@@ -15,7 +15,7 @@ from tests.chaos.checker import Verdict
 from tests.chaos.world import World, running_world
 from tests.outages.load import Load, Say, reconcile, until
 
-UNSAFE_S = 2.0
+UNSAFE_S = 4.0
 """So long the master acknowledges what nobody else has."""
 FAILOVER_S = 30.0
 

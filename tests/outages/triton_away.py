@@ -31,6 +31,7 @@ class Away:
     """What one outage did. Seconds count from its begin (`not_ready_s`) or its end, for the slowest worker.
 
     `moves_s`: until any committed offset moves. `all_move_s`: until each partition with lag has committed.
+    `held_bytes` is the most that a worker held meanwhile, `peak_bytes` the most until all was caught up.
     """
 
     how: How
@@ -40,6 +41,7 @@ class Away:
     replaced: int
     most_records: int
     most_bytes: int
+    held_bytes: int
     peak_bytes: int
     not_ready_s: float | None
     ready_s: float | None
@@ -65,7 +67,7 @@ def play(load: Load, how: How, seconds: float, say: Say) -> Away:
 
 def problems(away: Away) -> list[str]:
     """The bounds that were missed, in words."""
-    name = f"triton {away.how} for {away.seconds:g} s"
+    name = f"triton {away.how} for {away.seconds:.0f} s"
     found = []
     if away.rebalances or away.replaced:
         found.append(f"{name}: {away.rebalances} rebalances, {away.replaced} workers replaced")
@@ -93,7 +95,8 @@ def rows(away: Away) -> dict[str, str]:
         "all partitions commit": _s(away.all_move_s),
         "caught up": _s(away.caught_up_s),
         "most in flight": f"{away.most_records} records, {away.most_bytes / 2**20:.1f} MiB",
-        "peak memory of a worker": f"{away.peak_bytes / 2**20:.0f} MiB",
+        "most memory of a worker meanwhile": f"{away.held_bytes / 2**20:.0f} MiB",
+        "most memory of a worker catching up": f"{away.peak_bytes / 2**20:.0f} MiB",
         "lost, stale": f"{away.verdict.lost}, {away.verdict.stale} of {away.verdict.produced:,}",
     }
 
@@ -107,6 +110,7 @@ def figures(away: Away) -> dict[str, object]:
         "workers_replaced": away.replaced,
         "most_records_in_flight": away.most_records,
         "most_mib_in_flight": round(away.most_bytes / 2**20, 1),
+        "held_mib": round(away.held_bytes / 2**20),
         "peak_mib": round(away.peak_bytes / 2**20),
         "not_ready_s": round(away.not_ready_s or 0.0, 1),
         "ready_s": round(away.ready_s or 0.0, 1),
@@ -144,7 +148,8 @@ def _away(load: Load, how: How, times: tuple[float, float, float], verdict: Verd
         replaced=sum(len(worker.departures) for worker in load.world.everybody()),
         most_records=round(max(each.records for each in meanwhile)),
         most_bytes=round(max(each.bytes for each in meanwhile)),
-        peak_bytes=peak_bytes([each for each in load.watch.memory if began_s <= each.at_s <= ended_s]),
+        held_bytes=_peak(load, began_s, back_s),
+        peak_bytes=_peak(load, began_s, ended_s),
         not_ready_s=_not_ready_s(load, began_s, back_s),
         ready_s=_ready_s(load, back_s),
         moves_s=_moves_s(load, back_s),
@@ -152,6 +157,10 @@ def _away(load: Load, how: How, times: tuple[float, float, float], verdict: Verd
         caught_up_s=ended_s - back_s,
         verdict=verdict,
     )
+
+
+def _peak(load: Load, began_s: float, ended_s: float) -> int:
+    return peak_bytes([each for each in load.watch.memory if began_s <= each.at_s <= ended_s])
 
 
 def _rebalances(load: Load, began_s: float, ended_s: float) -> int:
