@@ -5,10 +5,11 @@ import gc
 from collections.abc import Callable
 
 EVERY_S = 10.0
-"""A collection takes some 20 ms of the loop, as most of what a scorer holds is left out of it."""
+"""It takes some 20 ms of the loop, as most of what a scorer holds is left out of it."""
 _MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # malloc.h
 _LARGE = 2**20
 _ARENAS = 2
+_LIBC = ctypes.CDLL(None)
 
 
 def give_large_blocks_back() -> None:
@@ -17,14 +18,13 @@ def give_large_blocks_back() -> None:
     By itself it learns from the first 10 MB array that such blocks come and go, and keeps them, in an arena
     for each of a dozen threads (mallopt(3)). Elsewhere than on glibc nothing happens.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, _LARGE)
-        mallopt(_ARENA_MAX, _ARENAS)
+    if hasattr(_LIBC, "mallopt"):
+        _LIBC.mallopt(_MMAP_THRESHOLD, _LARGE)
+        _LIBC.mallopt(_ARENA_MAX, _ARENAS)
 
 
 class Garbage:
-    """Collects cycles every EVERY_S. `clock` counts seconds.
+    """Collects cycles every EVERY_S and returns what glibc kept of a burst. `clock` counts seconds.
 
     kafka-python leaves an exception in a cycle at each poll that brings nothing. They outlive the young
     generations, and Python looks through the old one only when it has grown by a quarter: minutes of cycles.
@@ -43,4 +43,6 @@ class Garbage:
         """Call it as often as you like."""
         if self._clock() >= self._due:
             gc.collect()
+            if hasattr(_LIBC, "malloc_trim"):
+                _LIBC.malloc_trim(0)
             self._due = self._clock() + EVERY_S
