@@ -130,7 +130,9 @@ class Kafka:
 class KafkaCluster:
     """Brokers that are controllers as well; every topic is on all of them and needs all but one to write."""
 
-    def __init__(self, workspace: Workspace, *, jars: Path, name: str = "cluster", brokers: int = 3) -> None:
+    def __init__(
+        self, workspace: Workspace, *, jars: Path, name: str = "kafka-cluster", brokers: int = 3
+    ) -> None:
         """Format the nodes; raises ServerFailed."""
         cluster, controllers = cluster_id(), [free_port() for _ in range(brokers)]
         voters = ",".join(f"{node}@{HOST}:{port}" for node, port in enumerate(controllers, 1))

@@ -1,16 +1,13 @@
 """One run: the world starts, records are published, faults strike and are lifted, the judge judges."""
 
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.embedded.processes import ServerFailed
-from services.embedded.settings import child_environment
 from tests.chaos.checker import Verdict, check
+from tests.chaos.commands import reconcile, until
 from tests.chaos.facts import Run
 from tests.chaos.faults import inflict
 from tests.chaos.plans import Plan
@@ -35,7 +32,6 @@ LAST_COMMIT_S = 180.0
 """From the last record to the last commit: a backlog may have to be worked off."""
 CALM_S = 10.0
 """The publisher still publishes so long after the last fault, so that its recovery can be seen."""
-RECONCILE_S = 600.0
 POLL_S = 0.25
 
 Say = Callable[[str], object]
@@ -84,7 +80,7 @@ def _perform(plan: Plan, world: World, began_s: float, say: Say) -> Result:
     world.start_workers()
     with watch:
         publisher.start()
-        _until(lambda: _all_commit(watch), FIRST_COMMIT_S, "not every partition is committed")
+        until(lambda: _all_commit(watch), FIRST_COMMIT_S, "not every partition is committed")
         say(f"{plan.name}: all partitions move after {time.monotonic() - began_s:.0f} s")
         struck = inflict(world, faults, say)
         publisher.wait(timeout_s=plan.records / plan.rate)
@@ -141,41 +137,13 @@ def _judge(plan: Plan, world: World, ledger: Path, say: Say) -> tuple[Verdict | 
     if not plan.losses:
         return None, verdict
     say(f"before reconcile: lost {verdict.lost}, stale {verdict.stale}")
-    _reconcile(world, say)
-    return verdict, check(run)
-
-
-def _reconcile(world: World, say: Say) -> None:
-    """`adgauge reconcile` on the servers themselves; raises ServerFailed with its last line."""
-    settings = world.settings | {
+    direct = {
         "ADGAUGE_KAFKA_BOOTSTRAP": world.broker.bootstrap,
         "ADGAUGE_REDIS_URL": world.redis.url,
         "ADGAUGE_TRITON_URL": f"127.0.0.1:{world.triton.port}",
     }
-    argv: Sequence[str] = [sys.executable, "-m", "adgauge.cli", "reconcile"]
-    done = subprocess.run(
-        argv,
-        env=child_environment() | settings,
-        cwd=world.workspace.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=RECONCILE_S,
-        check=False,
-    )
-    (world.workspace.folder / "reconcile.log").write_text(done.stdout)
-    last = (done.stdout.strip().splitlines() or ["(nothing)"])[-1]
-    if done.returncode:
-        raise ServerFailed(f"adgauge reconcile ended with {done.returncode}: {last}")
-    say(f"reconcile: {last}")
-
-
-def _until(condition: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ServerFailed(f"{otherwise} after {timeout_s:g} s")
-        time.sleep(POLL_S)
+    say(f"reconcile: {reconcile(world.settings | direct, world.workspace.folder)}")
+    return verdict, check(run)
 
 
 def _keep(folder: Path, kept: Path) -> None:

@@ -114,9 +114,8 @@ def test_what_cannot_work_is_one_line_within_seconds(
 def test_every_client_says_that_the_password_is_wrong(
     kafka_over_tls: KafkaOverTls, tmp_path: Path, client: Callable[[KafkaConnection], object]
 ) -> None:
-    connection = replace(wrong_password(kafka_over_tls, tmp_path), timeout_s=PATIENCE_S)
     with pytest.raises(ConfigurationError, match=r"^Kafka refuses us: [^\n]*credentials[^\n]*$"):
-        client(connection)
+        client(wrong_password(kafka_over_tls, tmp_path))
 
 
 @pytest.fixture(scope="module")

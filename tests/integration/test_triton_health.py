@@ -1,6 +1,7 @@
 """A tritonserver that loses its model's process, is replaced, or stops answering."""
 
 import os
+import random
 import signal
 import socket
 import threading
@@ -13,10 +14,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from adgauge.adapters.admission import AdmittedModel, admit
-from adgauge.adapters.triton import TritonConnection, plain_triton
+from adgauge.adapters.triton import ModelHealth, Probe, TritonClient, TritonConnection, plain_triton
+from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, load_golden
-from adgauge.contract import GOLDEN_FILE
+from adgauge.contract import GOLDEN_FILE, load_contract
 from adgauge.errors import BackendUnavailable, ContractMismatch
+from adgauge.records import CanonicalInput
 from adgauge.telemetry.metrics import Metrics
 from services.embedded.ports import HOST, free_port
 from services.embedded.settings import EmbeddedSettings
@@ -94,6 +97,38 @@ def test_a_healthy_model_passes(served: Served) -> None:
     served.model.probe()
 
     assert served.value("adgauge_model_probes_total", result="good") == 1
+
+
+class OneOfTwoAway(TritonConnection):
+    """A name that stands for two replicas; nobody listens at the second."""
+
+    def replicas(self) -> list[TritonConnection]:
+        return [*super().replicas(), plain_triton("127.0.0.1:1", DEADLINE_S)]
+
+
+def test_a_row_is_to_blame_only_when_every_replica_scores_the_golden_record(served: Served) -> None:
+    golden, score = golden_of(served.model_dir)
+    contract = served.model.contract
+
+    def health(connection: TritonConnection) -> ModelHealth:
+        client = TritonClient(connection, contract)
+        probe = Probe(golden, score)
+        return ModelHealth(
+            connection, client, contract, probe, served.metrics, sleep=time.sleep, random=random.random
+        )
+
+    whole = plain_triton(served.triton.url, DEADLINE_S)
+    health(whole).vouch()
+    half = OneOfTwoAway(whole.url, DEADLINE_S, tls=False, ca_file=None, cert_file=None, key_file=None)
+    with pytest.raises(BackendUnavailable, match="triton: no model"):
+        health(half).vouch()
+
+
+def golden_of(model_dir: Path) -> tuple[CanonicalInput, float]:
+    records = load_golden(model_dir / GOLDEN_FILE)
+    return canonicalize_golden(Canonicalizer(load_contract(model_dir), model_dir), records)[0], records[
+        0
+    ].score
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -1,6 +1,8 @@
 """TritonScorer against a real tritonserver with the model `brightness`."""
 
 import math
+import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from adgauge.adapters.triton import Probe, Requests, TritonClient, TritonScorer, plain_triton
+from adgauge.adapters.triton import ModelHealth, Probe, Requests, TritonClient, TritonScorer, plain_triton
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, load_golden
 from adgauge.contract import GOLDEN_FILE, ModelContract, load_contract
@@ -32,6 +34,7 @@ class Bench:
     """A scorer on the served model, and canonical inputs for it."""
 
     def __init__(self, url: str, model_dir: Path, contract: ModelContract | None = None) -> None:
+        self.url = url
         self.contract = contract or load_contract(model_dir)
         self.canonicalizer = Canonicalizer(self.contract, model_dir)
         self.records = load_golden(model_dir / GOLDEN_FILE)
@@ -43,7 +46,16 @@ class Bench:
     def with_probe(self, score: float) -> TritonScorer:
         probe = Probe(self.golden[0], score)
         requests = Requests(self.client, self.contract, probe, self.metrics, MAX_BATCH)
-        return TritonScorer(self.client, requests, max_rows=MAX_ROWS, in_flight=4)
+        health = ModelHealth(
+            plain_triton(self.url, 5.0),
+            self.client,
+            self.contract,
+            probe,
+            self.metrics,
+            sleep=time.sleep,
+            random=random.random,
+        )
+        return TritonScorer(self.client, requests, health.vouch, max_rows=MAX_ROWS, in_flight=4)
 
     def canonical(self, level: int, title: str = "a thing") -> CanonicalInput:
         product = parse_product(product_bytes("P", None, title), 10_000)

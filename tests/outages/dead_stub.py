@@ -16,7 +16,8 @@ from adgauge.contract import GOLDEN_FILE, load_contract
 from adgauge.records import CanonicalInput
 from services.embedded.ports import HOST
 from tests.chaos.checker import Verdict
-from tests.outages.load import Load, Say, until
+from tests.chaos.commands import until
+from tests.outages.load import Load, Say
 
 NOTICED_WITHIN_S = 10.0
 HEALED_WITHIN_S = 30.0

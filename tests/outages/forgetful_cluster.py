@@ -12,8 +12,9 @@ from redis.cluster import RedisCluster
 
 from services.embedded.cache import Valkey, ValkeyCluster
 from tests.chaos.checker import Verdict
+from tests.chaos.commands import reconcile, until
 from tests.chaos.world import World, running_world
-from tests.outages.load import Load, Say, reconcile, until
+from tests.outages.load import Load, Say
 
 UNSAFE_S = 4.0
 """So long the master acknowledges what nobody else has."""
@@ -48,7 +49,7 @@ def play(load: Load, cluster: ValkeyCluster, calm_s: float, say: Say) -> Forgott
     time.sleep(calm_s)
     before = load.judged()
     say(f"before reconcile: lost {before.lost}, stale {before.stale} of {before.produced}")
-    said = reconcile(load.world)
+    said = reconcile(load.world.settings, load.world.workspace.folder)
     say(f"reconcile: {said}")
     return Forgotten(failover_s, before, load.judged())
 

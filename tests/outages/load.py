@@ -1,16 +1,13 @@
 """Three scorers at work under a publisher's load, watched from outside, and judged at the end."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.embedded.processes import ServerFailed
-from services.embedded.settings import child_environment
 from tests.chaos.checker import Verdict, check
+from tests.chaos.commands import until
 from tests.chaos.facts import Run
 from tests.chaos.publisher import Publisher
 from tests.chaos.watch import Progress, Watch
@@ -22,9 +19,7 @@ RECORDS, PRODUCT_COUNT = 100_000, 33_000
 """More than any outage sees."""
 FIRST_COMMIT_S = 90.0
 CAUGHT_UP_S = 300.0
-RECONCILE_S = 300.0
 LAST_SENT_S = 1.0
-POLL_S = 0.1
 
 Say = Callable[[str], object]
 
@@ -109,29 +104,3 @@ def _all_move(watch: Watch) -> bool:
 def _all_ready(readings: Readings, workers: int) -> bool:
     latest = readings.latest().values()
     return len(latest) == workers and all(each.ready for each in latest)
-
-
-def until(condition: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
-    """Return when it holds; raises ServerFailed."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ServerFailed(f"{otherwise} after {timeout_s:g} s")
-        time.sleep(POLL_S)
-
-
-def reconcile(world: World) -> str:
-    """`adgauge reconcile`: its last line. Raises ServerFailed with it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "adgauge.cli", "reconcile"],
-        env=child_environment() | world.settings,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=RECONCILE_S,
-        check=False,
-    )
-    last = (done.stdout.strip().splitlines() or ["(nothing)"])[-1]
-    if done.returncode:
-        raise ServerFailed(f"adgauge reconcile ended with {done.returncode}: {last}")
-    return last

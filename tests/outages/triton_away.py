@@ -6,13 +6,14 @@ from typing import Literal
 
 from services.scorer.settings import ScorerSettings
 from tests.chaos.checker import Verdict
+from tests.chaos.commands import until
 from tests.chaos.recovery import Struck, peak_bytes, recoveries
 from tests.chaos.report import PEAK_BYTES
 from tests.chaos.schedule import Fault, Kind
 from tests.chaos.watch import Progress
 from tests.chaos.workers import go_on
 from tests.chaos.world import PARTITIONS, World
-from tests.outages.load import Load, Say, until
+from tests.outages.load import Load, Say
 
 How = Literal["stopped", "hung"]
 

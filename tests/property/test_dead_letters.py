@@ -78,3 +78,13 @@ def test_replays_are_counted_and_remember_the_first_record(own: tuple[tuple[str,
 
     assert (first.replays, second.replays) == (0, 1)
     assert first.first_origin == second.first_origin == "products/2/41"
+    assert first.identity == second.identity
+
+
+def test_a_header_that_was_copied_does_not_make_two_records_one() -> None:
+    copied = ((REPLAY_OF_HEADER, b"products/0/1"),)
+    letters = [
+        parse_letter(record(key, value, copied)) for key in (b"a", b"b") for value in (b"1", b"2", None)
+    ]
+
+    assert len({each.identity for each in letters}) == len(letters)

@@ -110,6 +110,13 @@ class Delivery(RuleBasedStateMachine):
         self.workers[number].member.between = move
         self._turn(number)
 
+    @rule(number=WORKERS, partition=PARTITION, lost=st.booleans())
+    def move_and_come_back_while_a_batch_runs(self, number: int, partition: Partition, lost: bool) -> None:
+        self.assign(number, partition)
+        self.publish(partition, LIMITS.batch_records, 0)
+        self.move_between_fetch_and_delivery(number, partition, comes_back=True, lost=lost)
+        self.the_later_batch_ends_first_and_there_is_time_to_commit(number, blocked=True)
+
     @rule(number=WORKERS, fail=st.booleans())
     def commits(self, number: int, fail: bool) -> None:
         self.workers[number].member.commits_fail = fail
@@ -252,4 +259,4 @@ def test_the_machine_finds_a_planted_bug(
 ) -> None:
     monkeypatch.setattr("adgauge.pipeline.runner.OffsetTracker", planted)
     with pytest.raises(AssertionError):
-        run(1000, shrink=False)
+        run(3000, shrink=False)  # the rarest is found once in 150

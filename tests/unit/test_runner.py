@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from adgauge.adapters.memory import MemoryLog, MemorySource
 from adgauge.errors import BackendUnavailable, ConfigurationError, ContractMismatch
-from adgauge.pipeline.runner import Limits, Runner
+from adgauge.pipeline.runner import AHEAD, Limits, Runner
 from adgauge.records import Envelope, Outcome, OutcomeKind, Partition
 from adgauge.telemetry.metrics import Metrics
 
@@ -141,6 +141,55 @@ def test_bytes_in_flight_are_bounded_as_well() -> None:
         return bench.committed == 40
 
     bench.run(hung_for_a_while)
+
+
+class HoldsTheFirst:
+    """Decides everything but the batch of the first record, which waits until `opened`."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.decided = 0
+
+    def __call__(self, batch: Sequence[Raw]) -> list[Outcome]:
+        if batch[0].position.offset == 0:
+            assert self.opened.wait(DEADLINE_S)
+        self.decided += len(batch)
+        return outcomes(batch)
+
+
+def test_what_is_done_behind_a_record_that_is_not_is_bounded() -> None:
+    score = HoldsTheFirst()
+    most = LIMITS.records * AHEAD
+    bench = Bench(score, records=2 * most)
+
+    def held_up() -> bool:
+        waits = bench.source.paused and score.decided >= most - LIMITS.batch_records
+        if waits and not score.opened.is_set():
+            assert score.decided <= most + LIMITS.records
+            assert bench.committed == 0
+            score.opened.set()
+        return bench.committed == 2 * most
+
+    bench.run(held_up)
+
+    assert score.decided == 2 * most
+
+
+def test_a_record_that_stays_undecided_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adgauge.pipeline.runner.STUCK_S", 0.05)
+    gate = Gate()
+    bench = Bench(gate, records=1)
+
+    def named() -> bool:
+        if "undecided for" in caplog.text:
+            gate.opened.set()
+        return bench.committed == 1
+
+    bench.run(named)
+
+    assert "offsets of products/0 from 0" in caplog.text
 
 
 def test_a_batch_that_breaks_ends_the_runner_and_is_not_committed() -> None:

@@ -55,9 +55,11 @@ def admit(model_dir: Path, connection: TritonConnection, metrics: Metrics, *, re
     golden = canonicalize_golden(canonicalizer, records)
     require_golden_digests(records, golden)
     probe = Probe(golden[0], records[0].score)
+    health = ModelHealth(connection, client, contract, probe, metrics, sleep=time.sleep, random=random.random)
     scorer = TritonScorer(
         client,
         Requests(client, contract, probe, metrics, served.max_batch),
+        health.vouch,
         max_rows=min(served.max_batch, REQUEST_ROWS),
         in_flight=requests,
     )
@@ -66,5 +68,4 @@ def admit(model_dir: Path, connection: TritonConnection, metrics: Metrics, *, re
     except BaseException:
         scorer.close()
         raise
-    health = ModelHealth(connection, client, contract, probe, metrics, sleep=time.sleep, random=random.random)
     return AdmittedModel(contract, canonicalizer, scorer, health)

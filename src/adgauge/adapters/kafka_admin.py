@@ -61,8 +61,12 @@ class OutOfTime(Exception):
     """A topic was not read to its end; what was read is good."""
 
 
-def planned_topics(products: str, scores: str, dead_letters: str) -> list[TopicPlan]:
+def planned_topics(
+    products: str, scores: str, dead_letters: str, *, replication: int | None = None
+) -> list[TopicPlan]:
     """Input, score log and dead letters with what they keep.
+
+    Of three replicas or more two must have a write before it counts; otherwise that is the brokers' default.
 
     The input is a table: the newest record of each product stays, and every record for at least 7 days.
     Scores stay 400 days, so that a month can be compared with the same one a year before; dead letters 14.
@@ -73,7 +77,9 @@ def planned_topics(products: str, scores: str, dead_letters: str) -> list[TopicP
         "max.message.bytes": str(MESSAGE_BYTES),
     }
     letters = _kept(14) | {"max.message.bytes": str(MESSAGE_BYTES + HEADROOM_BYTES)}
-    return [TopicPlan(products, table), TopicPlan(scores, _kept(400)), TopicPlan(dead_letters, letters)]
+    safe = {"min.insync.replicas": "2"} if (replication or 0) >= 3 else {}
+    plans = {products: table, scores: _kept(400), dead_letters: letters}
+    return [TopicPlan(name, configs | safe) for name, configs in plans.items()]
 
 
 def _kept(days: int) -> dict[str, str]:

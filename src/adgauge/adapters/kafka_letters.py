@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ _MOST_DIGITS = 16
 UNKNOWN = "?"
 
 Headers = tuple[tuple[str, bytes], ...]
+Identity = tuple[str, bytes | None, bytes]
+"""First origin, key, and sha256 of the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+    @property
+    def identity(self) -> Identity:
+        """Letters that share it are of one record, which a header alone, anybody's to copy, does not make."""
+        return self.first_origin, self.key, hashlib.sha256(self.value or b"").digest()
 
 
 def parse_letter(record: TopicRecord) -> DeadLetter:

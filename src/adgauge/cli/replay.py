@@ -11,7 +11,7 @@ from itertools import islice
 
 from adgauge.adapters.kafka import KafkaConnection, KafkaWriter, require_topics
 from adgauge.adapters.kafka_admin import KafkaAdmin
-from adgauge.adapters.kafka_letters import DeadLetter, read_letters, replayed
+from adgauge.adapters.kafka_letters import DeadLetter, Identity, read_letters, replayed
 from adgauge.adapters.kafka_log import KafkaLog
 from adgauge.adapters.settings import ServerSettings, load_settings
 from adgauge.cli.dlq import Selection, line_of
@@ -87,10 +87,10 @@ def _choose(log: KafkaLog, selection: Selection, target: Target, replay: Replay)
 
     A letter that a replay caused is newer than the first, so what `until` leaves out is read as well.
     """
-    latest: dict[str, tuple[int, str]] = {}
-    selected: dict[str, str | None] = {}
+    latest: dict[Identity, tuple[int, str]] = {}
+    selected: dict[Identity, str | None] = {}
     for letter in read_letters(log, lambda _: True, selection.since_ms):
-        name = letter.first_origin
+        name = letter.identity
         replays = max(letter.replays, latest.get(name, (0, ""))[0])
         if name not in latest or letter.replays > latest[name][0]:
             latest[name] = letter.replays, letter.position
@@ -99,7 +99,7 @@ def _choose(log: KafkaLog, selection: Selection, target: Target, replay: Replay)
             selected[name] = target.why_not(letter, replays)
         elif name in selected:
             selected[name] = selected[name] or target.why_not(letter, replays)
-    replay.refused += [(name, why) for name, why in selected.items() if why is not None]
+    replay.refused += [(name[0], why) for name, why in selected.items() if why is not None]
     return {latest[name][1] for name, why in selected.items() if why is None}
 
 

@@ -16,7 +16,7 @@ def create_missing_topics(partitions: int, replication: int | None) -> int:
     settings = load_settings(ServerSettings)
     for name in settings.topics():
         _require_legal(name)
-    plans = planned_topics(*settings.topics())
+    plans = planned_topics(*settings.topics(), replication=replication)
     with KafkaAdmin(settings.kafka()) as admin:
         existing = admin.topics([plan.name for plan in plans])
         for plan in plans:

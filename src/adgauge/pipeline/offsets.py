@@ -95,6 +95,11 @@ class OffsetTracker:
             progress = self._partitions.get(position.partition)
             return progress is not None and position.offset in progress.open
 
+    def held(self) -> int:
+        """Records that are delivered and not committable, done or not."""
+        with self._lock:
+            return sum(len(each.open) for each in self._partitions.values())
+
     def undecided(self) -> dict[Partition, int]:
         """The first offset that is delivered and not done, of each partition that has one."""
         with self._lock:

@@ -21,6 +21,10 @@ Raw = Envelope[bytes | None]
 Batch = Sequence[Raw]
 Score = Callable[[Batch], Sequence[Outcome]]
 
+AHEAD = 10
+"""Times `Limits.records` may be done behind a record that is not: a restart does them again."""
+STUCK_S = 60.0
+"""A record that is undecided for so long is named in the log, as often."""
 POLL_S = 0.1
 """How long a poll waits for records; also the pace of the loop when there are none."""
 
@@ -55,9 +59,10 @@ class Runner:
     batches, by default on `limits.batches` threads.
 
     Bytes of records in memory, at most: `limits.bytes` + 2 · partitions · max(1 MiB, largest record batch of
-    the topic). The limits are looked at after each poll, and one poll can bring all that was fetched ahead,
-    which is one fetch of each partition; by then as much is on its way again. (1 MiB is kafka-python's
-    `max_partition_fetch_bytes`; brokers send a larger batch whole, or a 10 MB record could never be read.)
+    the topic, decompressed). The limits are looked at after each poll, and one poll can bring all that was
+    fetched ahead, which is one fetch of each partition; by then as much is on its way again. (1 MiB is
+    kafka-python's `max_partition_fetch_bytes`; brokers send a larger batch whole, or a 10 MB record could
+    never be read.)
     """
 
     def __init__(
@@ -91,7 +96,7 @@ class Runner:
         self._paused = False
         self._leaving = False
         self._refused = False
-        self._committed_at = clock()
+        self._committed_at = self._named_at = clock()
 
     def run(self, until: Callable[[], bool], at_once: Callable[[], bool]) -> None:
         """Work until `until()`, then finish what is running, commit and close the source.
@@ -243,7 +248,8 @@ class Runner:
         While a backend is away nothing is consumed, and polling goes on: the group must not miss us.
         """
         load = max(self._records / self._limits.records, self._bytes / self._limits.bytes)
-        blocked = self._blocked() is not None
+        far_ahead = self._tracker.held() >= self._limits.records * AHEAD
+        blocked = far_ahead or self._blocked() is not None
         if not self._paused and (blocked or load >= 1.0):
             self._source.pause()
             self._paused = True
@@ -289,7 +295,12 @@ class Runner:
         self._metrics.in_flight_records.set(self._records)
         self._metrics.in_flight_bytes.set(self._bytes)
         self._metrics.paused.set(self._paused)
-        self._metrics.oldest_undecided_seconds.set(self._oldest_s())
+        oldest_s = self._oldest_s()
+        self._metrics.oldest_undecided_seconds.set(oldest_s)
+        if min(oldest_s, self._clock() - self._named_at) >= STUCK_S:
+            self._named_at = self._clock()
+            first = ", ".join(f"{_names([name])} from {at}" for name, at in self._tracker.undecided().items())
+            log.warning("undecided for %.0f s: offsets of %s", oldest_s, first)
         self._progressed()
 
     def _oldest_s(self) -> float:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
@@ -26,7 +29,8 @@ ENDS_S, ENDS_EVERY_S = 1.0, 10.0
 HEARTBEATS = 10
 """In a session. They also tell of a rebalance, and a cooperative one waits for each member twice."""
 UNDECODABLE = (kafka_errors.CorruptRecordError, kafka_errors.UnsupportedCodecError)
-"""What kafka-python says of a batch it cannot decode; of a record in it, whatever Python raised."""
+"""What kafka-python says of a batch it cannot decode; of a record in it, whatever Python raised there."""
+DECODING = ("kafka.record", "kafka.codec", "adgauge.adapters.kafka.header_names")
 
 
 class KafkaSource:
@@ -52,6 +56,7 @@ class KafkaSource:
         self._clock_ms = clock_ms
         self._commit_timeout_ms = ms(min(connection.timeout_s, COMMIT_S))
         self._paused = False
+        self._pausing = threading.Lock()  # of the flag and of what the client is told by it
         self._ended: ConfigurationError | None = None  # why nothing can be read on
         self._ends: dict[TopicPartition, int] = {}
         self._ends_asked_ms = 0
@@ -102,13 +107,13 @@ class KafkaSource:
         try:
             polled: Mapping[TopicPartition, Sequence[Any]] = self._consumer.poll(timeout_ms=timeout_ms)
         except Exception as exc:
-            if not _is_undecodable(exc):
+            if not is_undecodable(exc):
                 raise
             self._ended = self._cannot_decode(exc, fetcher._next_partition_records)
             raise self._ended from exc
         # What came before it is delivered first; kafka-python would forget the error in a pause.
         kept = fetcher._next_in_line_exception_metadata
-        if kept is not None and _is_undecodable(kept.exception):
+        if kept is not None and is_undecodable(kept.exception):
             self._ended = self._cannot_decode(kept.exception, fetcher._next_partition_records)
         return polled
 
@@ -131,8 +136,9 @@ class KafkaSource:
 
     def pause(self) -> None:
         """See `ports.Source`."""
-        self._paused = True
-        self.pause_if_paused()
+        with self._pausing:
+            self._paused = True
+            self._each(self._consumer.pause)
 
     def tell_assigned(self, names: Collection[TopicPartition]) -> None:
         """Tell the listener of partitions before it is given their records."""
@@ -147,13 +153,20 @@ class KafkaSource:
 
     def pause_if_paused(self) -> None:
         """Partitions that arrive while the source is paused are paused as well."""
-        if self._paused:
-            self._consumer.pause(*self._consumer.assignment())
+        with self._pausing:
+            if self._paused:
+                self._each(self._consumer.pause)
 
     def resume(self) -> None:
         """See `ports.Source`."""
-        self._paused = False
-        self._consumer.resume(*self._consumer.assignment())
+        with self._pausing:
+            self._paused = False
+            self._each(self._consumer.resume)
+
+    def _each(self, change: Callable[[TopicPartition], None]) -> None:
+        for name in self._consumer.assignment():
+            with suppress(KeyError):  # it went to another worker in between
+                change(name)
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """See `ports.Source`."""
@@ -256,8 +269,12 @@ def _tell_when_fenced(consumer: KafkaConsumer, fenced: Callable[[str], None]) ->
     coordinator._send_heartbeat_request = send_and_tell
 
 
-def _is_undecodable(error: Exception) -> bool:
-    return isinstance(error, UNDECODABLE) or not isinstance(error, (kafka_errors.KafkaError, OSError))
+def is_undecodable(error: Exception) -> bool:
+    """Whether it was a record, and not the client or the machine, that went wrong."""
+    if isinstance(error, (kafka_errors.KafkaError, OSError, MemoryError)):
+        return isinstance(error, UNDECODABLE)
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__", "").startswith(DECODING) for frame in frames)
 
 
 def envelope_of(record: Any, now_ms: int) -> Envelope[bytes | None]:

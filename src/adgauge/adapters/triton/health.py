@@ -74,11 +74,23 @@ class ModelHealth:
                     raise
                 self._heal(client, replica.url)
 
+    def vouch(self) -> None:
+        """Every replica scores the golden record, in a batch of its own: what was refused, was for its row.
+
+        Raises BackendUnavailable and ContractMismatch. On a shared channel another replica than the one that
+        refused might answer.
+        """
+        for replica in self._connection.replicas():
+            with closing(TritonClient(replica, self._contract)) as client:
+                self._requests(client).require_golden(alone=True)
+
     def _require_ours(self, client: TritonClient) -> None:
+        self._requests(client).require_golden(alone=False)
+
+    def _requests(self, client: TritonClient) -> Requests:
         served = client.served()
         require_served_contract(self._contract, served.digest)
-        requests = Requests(client, self._contract, self._golden, self._metrics, served.max_batch)
-        requests.require_golden(alone=False)
+        return Requests(client, self._contract, self._golden, self._metrics, served.max_batch)
 
     def _heal(self, client: TritonClient, url: str) -> None:
         self._sleep(HEAL_WITHIN_S * self._random())

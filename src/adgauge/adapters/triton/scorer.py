@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from adgauge.adapters.triton.client import TritonClient
@@ -20,13 +20,23 @@ all workers; requests of 32 rows leave it nothing to merge and cost twice as muc
 class TritonScorer:
     """Splits a batch into requests of one rung and at most `max_rows` rows, `in_flight` of them at once.
 
-    A row is rejected only if it is refused again in a batch of its own and the golden record is then scored
-    as it should be. The scorer closes `client`, on which `requests` are sent.
+    A row is rejected only if it is refused again in a batch of its own and `vouch()` then finds that the
+    model scores the golden record as it should; it raises BackendUnavailable if not. The scorer closes
+    `client`, on which `requests` are sent.
     """
 
-    def __init__(self, client: TritonClient, requests: Requests, *, max_rows: int, in_flight: int) -> None:
+    def __init__(
+        self,
+        client: TritonClient,
+        requests: Requests,
+        vouch: Callable[[], None],
+        *,
+        max_rows: int,
+        in_flight: int,
+    ) -> None:
         self._client = client
         self._requests = requests
+        self._vouch = vouch
         self._max_rows = max_rows
         self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="triton")
 
@@ -62,7 +72,7 @@ class TritonScorer:
         except Refused as refused:
             if len(rows) > 1:
                 return self._halves(rows)
-            self._requests.require_golden(alone=True)
+            self._vouch()
             return [RecordRejected(RejectReason.MODEL_ERROR, Stage.SCORE, str(refused))]
 
     def close(self) -> None:
