@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from statistics import median
+from typing import Literal
 
 from adgauge.adapters.redis import RedisScoreStore, connect
 from adgauge.records import Order, Score
@@ -43,14 +44,15 @@ def main() -> None:
 @contextmanager
 def _store(workspace: Workspace, name: str, *, replicas: int = 0) -> Iterator[RedisScoreStore]:
     """A store on a server of its own, with so many replicas to wait for."""
-    server = Valkey(workspace, name, appendfsync="always" if name == "always" else "everysec")
+    at_once = ["--repl-diskless-sync-delay", "0"]
+    fsync: Literal["always", "everysec"] = "always" if name == "always" else "everysec"
+    server = Valkey(workspace, name, appendfsync=fsync, options=at_once)
     server.start()
     for number in range(replicas):
-        master = ["--replicaof", f"127.0.0.1 {server.port}", "--repl-diskless-sync-delay", "0"]
+        master = ["--replicaof", f"127.0.0.1 {server.port}"]
         Valkey(workspace, f"{name}-{number}", appendfsync="everysec", options=master).start()
-    store = RedisScoreStore(
-        connect(server.url, TIMEOUT_S), 1, 3600.0, lambda: 0.5, wait_replicas=replicas, wait_s=TIMEOUT_S
-    )
+    client = connect(server.url, TIMEOUT_S)
+    store = RedisScoreStore(client, 1, 3600.0, lambda: 0.5, wait_replicas=replicas, wait_s=TIMEOUT_S / 2)
     yield store
     store.close()
 
