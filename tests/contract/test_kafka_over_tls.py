@@ -28,8 +28,8 @@ from tests.pinned_tools import require_tool
 
 pytestmark = pytest.mark.tool("kafka")
 
-PATIENCE_S = 2.0
-"""Of connections that fail."""
+PATIENCE_S = 4.0
+"""Of connections that fail, as in production: a new broker may take two seconds for its first refusal."""
 
 Wrong = Callable[[KafkaOverTls, Path], KafkaConnection]
 
@@ -107,7 +107,7 @@ def test_what_cannot_work_is_one_line_within_seconds(
 
     assert "\n" not in str(raised.value)
     assert "guessed" not in str(raised.value)
-    assert time.monotonic() - began < 3 * PATIENCE_S  # and what a busy machine adds
+    assert time.monotonic() - began < 2 * PATIENCE_S  # and what a busy machine adds
 
 
 @pytest.mark.parametrize("client", [partial(source_over, topic="products"), KafkaAdmin])
