@@ -107,7 +107,7 @@ def test_what_cannot_work_is_one_line_within_seconds(
 
     assert "\n" not in str(raised.value)
     assert "guessed" not in str(raised.value)
-    assert time.monotonic() - began < 2 * PATIENCE_S  # and what a busy machine adds
+    assert time.monotonic() - began < 1.5 * PATIENCE_S  # and what a busy machine adds
 
 
 @pytest.mark.parametrize("client", [partial(source_over, topic="products"), KafkaAdmin])
