@@ -83,6 +83,48 @@ ImageResult = npt.NDArray[np.uint8] | ImageMissing
 
 
 @dataclass(frozen=True, slots=True)
+class Validators:
+    """What tells whether the bytes behind a reference are still the same (RFC 9110, 8.8; RFC 9111, 4.2).
+
+    `etag` as it was sent, `last_modified` an HTTP date, `sha256` the first 32 hex digits of the body's; each
+    may be empty. Until `fresh_until_ms` (Unix time) nobody need ask. `location` is where redirects led to.
+    """
+
+    etag: str = ""
+    last_modified: str = ""
+    sha256: str = ""
+    fresh_until_ms: int = 0
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A canonical picture, uint8 [3, height, width] RGB, and how to ask later whether it changed."""
+
+    pixels: npt.NDArray[np.uint8]
+    validators: Validators
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The bytes are those that were asked about; `validators` are the latest."""
+
+    validators: Validators
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A picture to get: its reference and, where its bytes were seen before, how to tell they are the same."""
+
+    reference: str
+    known: Validators | None = None
+
+
+Loaded = Picture | Unchanged | ImageMissing
+"""What became of a wanted picture; `Unchanged` only where `known` was given."""
+
+
+@dataclass(frozen=True, slots=True)
 class CanonicalInput:
     """What the model sees of one product: the contract's input arrays by name, without a batch dimension.
 

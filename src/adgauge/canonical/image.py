@@ -26,8 +26,12 @@ class ImageReason(StrEnum):
     UNREADABLE = "unreadable"  # a file that is not regular, or not ours to read
     UNRESOLVED = "unresolved"  # the host has no address
     FORBIDDEN_ADDRESS = "forbidden_address"
-    CONNECTION = "connection"  # refused, reset, TLS
-    HTTP_ERROR = "http_error"
+    CONNECTION = "connection"  # refused, reset, cut short
+    TLS = "tls"  # no handshake, or a certificate that is not the host's
+    HTTP_ERROR = "http_error"  # refused by the server, or an answer that is no picture's
+    RATE_LIMITED = "rate_limited"  # 429
+    SERVER_ERROR = "server_error"  # 5xx, 408, 425
+    STORE_ERROR = "store_error"  # an object store that does not answer as it should
     TIMEOUT = "timeout"
     TOO_LARGE = "too_large"
     UNSUPPORTED_FORMAT = "unsupported_format"
@@ -39,13 +43,31 @@ class ImageReason(StrEnum):
     DECODER_CRASHED = "decoder_crashed"
 
 
-class ImageError(AdgaugeError):
-    """There is no picture, for `reason`; an ordinary input, not a failure of the record."""
+TRANSIENT = frozenset(
+    {
+        ImageReason.UNRESOLVED,
+        ImageReason.CONNECTION,
+        ImageReason.TLS,
+        ImageReason.RATE_LIMITED,
+        ImageReason.SERVER_ERROR,
+        ImageReason.STORE_ERROR,
+        ImageReason.TIMEOUT,
+    }
+)
+"""Reasons that pass: they say something about a host at a time. The others are about the picture."""
 
-    def __init__(self, reason: ImageReason, detail: str) -> None:
+
+class ImageError(AdgaugeError):
+    """There is no picture, for `reason`; an ordinary input, not a failure of the record.
+
+    `retry_after_s`: the host asked not to be asked again before (RFC 9110, 10.2.3); 0: it did not.
+    """
+
+    def __init__(self, reason: ImageReason, detail: str, retry_after_s: float = 0.0) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
