@@ -21,6 +21,8 @@ from adgauge.canonical.image import DecodeLimits, ImageError, decode
 from adgauge.contract import ImageSpec
 
 READY = b"ready"
+TAKEN = b"taken"
+"""Said of each picture before it is touched: what happens afterwards is the picture's doing."""
 PICTURE, MISSING = b"\0", b"\1"
 """First byte of an answer: pixels follow, or "reason NUL detail" in UTF-8."""
 
@@ -42,7 +44,8 @@ def main(handle: int, orders: Orders) -> None:
     with Connection(handle) as parent:
         try:
             parent.send_bytes(READY)
-            while True:
+            while parent.poll(None):
+                parent.send_bytes(TAKEN)
                 data = parent.recv_bytes()
                 # Time on the CPU, so that nobody pays for a frozen container; SIGPROF's default ends us.
                 signal.setitimer(signal.ITIMER_PROF, orders.seconds)

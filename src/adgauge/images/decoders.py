@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
+import socket
+import struct
 import subprocess
 import sys
-from multiprocessing import Pipe
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from adgauge.canonical.image import ImageReason
+from adgauge.canonical.image import TRANSIENT, ImageReason
 from adgauge.errors import BackendUnavailable
 from adgauge.images import decoder as child
 from adgauge.images.decoder import Orders
@@ -21,6 +25,10 @@ from adgauge.records import ImageMissing, ImageResult
 _START_SECONDS = 60.0
 _GRACE_SECONDS = 5.0  # the child ends itself in time; this is for one that was stopped from outside
 _SLICES = 20
+_TRIES = 3
+_LONGEST_WORDS = 4096
+_REASONS = frozenset(ImageReason) - TRANSIENT
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class DecoderPool:
@@ -39,19 +47,14 @@ class DecoderPool:
     def decode(self, data: bytes) -> ImageResult:
         """Pixels, uint8 [3, height, width], or why there are none. Waits for an idle process.
 
-        Raises BackendUnavailable when no process can be started.
+        Raises BackendUnavailable when no process can be started, or none lives to take the picture.
         """
         decoder = self._idle.get()
         try:
             answer = decoder.ask(data)
         finally:
             self._idle.put(decoder)
-        if isinstance(answer, ImageMissing):
-            return answer
-        if answer[:1] == child.PICTURE:
-            return np.frombuffer(answer, dtype=np.uint8, offset=1).reshape(self._shape)
-        reason, _, detail = answer[1:].decode().partition("\0")
-        return ImageMissing(reason, detail)
+        return answer if isinstance(answer, ImageMissing) else _result(answer, self._shape)
 
     def process_ids(self) -> list[int]:
         """The processes that run now."""
@@ -63,11 +66,23 @@ class DecoderPool:
             self._idle.get().stop()
 
 
+def _result(answer: bytes, shape: tuple[int, int, int]) -> ImageResult:
+    """What an answer says. A picture may have taken the decoder over: nothing in it is believed."""
+    with suppress(ValueError):  # UnicodeDecodeError is one
+        if answer[:1] == child.PICTURE:
+            return np.frombuffer(answer, dtype=np.uint8, offset=1).reshape(shape)
+        reason, _, detail = answer[1:].decode().partition("\0")
+        if answer[:1] == child.MISSING and reason in _REASONS:
+            return ImageMissing(reason, detail)
+    return ImageMissing(ImageReason.DECODER_CRASHED, "the decoder's answer makes no sense")
+
+
 class _Decoder:
     """One process, started again when it is gone. Used by one thread at a time."""
 
     def __init__(self, orders: Orders) -> None:
         self._patience = orders.seconds + _GRACE_SECONDS
+        self._longest = max(1 + 3 * orders.spec.height * orders.spec.width, _LONGEST_WORDS)
         self._arguments = TypeAdapter(Orders).dump_json(orders).decode()
         self._ready = False
         self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
@@ -78,22 +93,41 @@ class _Decoder:
         return self._running[0].pid if self._running else None
 
     def ask(self, data: bytes) -> bytes | ImageMissing:
-        """The process's answer, or what became of it."""
-        connection = self._connection()
-        try:
-            connection.send_bytes(data)
-            if self._answers(connection):
-                return connection.recv_bytes()
-        except (EOFError, OSError):
-            return _post_mortem(self.stop())
-        self.stop(patience_s=0.0)
-        return ImageMissing(ImageReason.DECODER_TIMEOUT, "the decoder did not answer")
-
-    def _answers(self, connection: Connection) -> bool:
-        """Whether an answer comes in time. While this process was frozen, with its container or its machine,
-        the decoder was as well: however long that took, it costs one slice of patience and no picture.
+        """The process's answer, or what became of it. One that ends, or stands still, before it took the
+        picture says nothing about the picture, which goes to a new process.
         """
-        return any(connection.poll(self._patience / _SLICES) for _ in range(_SLICES))
+        for _ in range(_TRIES):
+            process, connection = self._ready_process()
+            with suppress(OSError):  # whether it took the picture is seen from what it said
+                connection.send_bytes(data)
+            if self._hear(process, connection, self._patience) == child.TAKEN:
+                return self._outcome(process, connection)
+            self.stop(patience_s=0.0)
+        raise BackendUnavailable("images", f"{_TRIES} decoders in a row ended before they took a picture")
+
+    def _outcome(self, process: subprocess.Popen[bytes], connection: Connection) -> bytes | ImageMissing:
+        answer = self._hear(process, connection, self._patience)
+        if answer is None:
+            self.stop(patience_s=0.0)
+            return ImageMissing(ImageReason.DECODER_TIMEOUT, "the decoder did not answer")
+        return answer or _post_mortem(self.stop())
+
+    def _hear(
+        self, process: subprocess.Popen[bytes], connection: Connection, patience_s: float
+    ) -> bytes | None:
+        """The next message; empty: it ends, or sends what is no message; None: patience is over."""
+        slice_s, spent_s, worked_s = patience_s / _SLICES, 0.0, 0.0
+        while spent_s < patience_s:
+            try:
+                if connection.poll(slice_s):
+                    return connection.recv_bytes(self._longest)
+            except (EOFError, OSError):
+                return b""
+            before_s, worked_s = worked_s, _seconds_worked(process.pid)
+            # Time counts in which it works or sleeps, but not in which it waits for a processor. A slice in
+            # which this process was frozen, with its container or its machine, is no longer than another.
+            spent_s += min(worked_s - before_s, slice_s) if _wants_to_run(process.pid) else slice_s
+        return None
 
     def stop(self, patience_s: float = 1.0) -> int | None:
         """End the process, by force when patience is over; returns how it ended, negative for a signal."""
@@ -108,33 +142,25 @@ class _Decoder:
             process.kill()
             return process.wait()
 
-    def _connection(self) -> Connection:
-        """To a process that runs and is ready."""
+    def _ready_process(self) -> tuple[subprocess.Popen[bytes], Connection]:
         if self._running and self._running[0].poll() is not None:
             self.stop()
-        _, connection = self._running or self._start()
-        if not self._ready:
-            self._await_ready(connection)
-        return connection
-
-    def _await_ready(self, connection: Connection) -> None:
-        try:
-            self._ready = connection.poll(_START_SECONDS) and connection.recv_bytes() == child.READY
-        except (EOFError, OSError):
-            self._ready = False
+        process, connection = self._running or self._start()
+        self._ready = self._ready or self._hear(process, connection, _START_SECONDS) == child.READY
         if not self._ready:
             status = self.stop()
             raise BackendUnavailable("images", f"a decoder ended with {status} before it was ready")
+        return process, connection
 
     def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
-        ours, theirs = Pipe()
-        handle = theirs.fileno()
+        ours, theirs = socket.socketpair()
+        _bound(ours, self._patience)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", child.__name__, str(handle), self._arguments],
+                [sys.executable, "-P", "-m", child.__name__, str(theirs.fileno()), self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[handle],
+                pass_fds=[theirs.fileno()],
                 process_group=0,  # a Ctrl-C at the terminal is for the parent
             )
         except OSError as exc:
@@ -142,8 +168,33 @@ class _Decoder:
             raise BackendUnavailable("images", f"a decoder cannot be started: {exc}") from exc
         finally:
             theirs.close()
-        self._running = (process, ours)
+        self._running = (process, Connection(ours.detach()))
         return self._running
+
+
+def _bound(end: socket.socket, seconds: float) -> None:
+    """A message larger than the kernel's buffer must not wait for ever for a process that stands still."""
+    whole, rest = divmod(seconds, 1.0)
+    limit = struct.pack("@ll", int(whole), int(rest * 1e6))
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def _wants_to_run(process_id: int) -> bool:
+    return _stat(process_id)[:1] == ["R"]
+
+
+def _seconds_worked(process_id: int) -> float:
+    """On the CPU so far, in user and system mode; 0 for a process that is gone."""
+    return sum(map(int, _stat(process_id)[11:13])) / _TICKS_PER_SECOND
+
+
+def _stat(process_id: int) -> list[str]:
+    """Fields of /proc/PID/stat behind the name (proc(5)), which may hold anything."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _post_mortem(status: int | None) -> ImageMissing:
