@@ -26,6 +26,7 @@ class ImageReason(StrEnum):
     UNREADABLE = "unreadable"  # a file that is not regular, or not ours to read
     UNRESOLVED = "unresolved"  # the host has no address
     FORBIDDEN_ADDRESS = "forbidden_address"
+    HOST_NOT_ALLOWED = "host_not_allowed"  # by the lists of hosts
     CONNECTION = "connection"  # refused, reset, cut short
     TLS = "tls"  # no handshake, or a certificate that is not the host's
     HTTP_ERROR = "http_error"  # refused by the server, or an answer that is no picture's
