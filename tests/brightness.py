@@ -62,6 +62,7 @@ def contract(tokenizer: bytes, target: str) -> ModelContract:
         "width": SIDE,
         "interpolation": "bilinear",
         "fit": "squash",
+        "jpeg_scaling": False,
         "required": False,
     }
     return ModelContract.model_validate(

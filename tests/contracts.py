@@ -60,7 +60,13 @@ def text_spec(folder: Path, limit: int = 64, ladder: tuple[int, ...] = (8, 16, 6
 def image_spec(count: int = 1, side: int = 32, required: bool = False) -> ImageSpec:
     """The image half of a contract."""
     return ImageSpec(
-        count=count, height=side, width=side, interpolation="bilinear", fit="squash", required=required
+        count=count,
+        height=side,
+        width=side,
+        interpolation="bilinear",
+        fit="squash",
+        jpeg_scaling=False,
+        required=required,
     )
 
 

@@ -36,6 +36,9 @@ class ImageSpec(_Frozen):
     width: Positive
     interpolation: Literal["bilinear", "bicubic"]
     fit: Literal["squash"]
+    # True: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least twice these.
+    # Faster and slightly other pixels, so weights are served as they were trained.
+    jpeg_scaling: bool
     required: bool  # False: a product without a picture is scored and flagged `no_image`
 
 

@@ -89,6 +89,15 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNS = frozenset(_TRANSPOSES[orientation] for orientation in (5, 6, 7, 8))
+"""These exchange width and height."""
+_TIFF_COMPRESSIONS = frozenset(
+    {
+        *("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg"),
+        *("tiff_ccitt", "group3", "group4"),
+    }
+)
+"""The rest is rare, is in some builds of libtiff only, or is known for its holes (`tiff_jpeg`, of 1992)."""
 _one_at_a_time = threading.Lock()
 
 
@@ -135,24 +144,42 @@ _MAGIC = (
 
 def _pixels(data: bytes, kind: str, spec: ImageSpec, limits: DecodeLimits) -> npt.NDArray[np.uint8]:
     with Image.open(BytesIO(data), formats=[kind]) as picture:
-        width, height = picture.size
-        if width * height > limits.max_pixels:
-            detail = f"{width} x {height}; at most {limits.max_pixels} pixels"
-            raise ImageError(ImageReason.TOO_MANY_PIXELS, detail)
+        _require(picture, limits)
+        if kind == "JPEG" and spec.jpeg_scaling:
+            _scale(picture, spec)
         picture.load()  # the first frame of an animation
-        upright = _rgb(_upright(picture))
-        resized = upright.resize((spec.width, spec.height), _RESAMPLING[spec.interpolation])
+        flat, transpose = _rgb(picture), _transpose(picture)
+    del picture  # with an alpha channel it is as large as what was made of it
+    upright = flat if transpose is None else flat.transpose(transpose)
+    resized = upright.resize((spec.width, spec.height), _RESAMPLING[spec.interpolation])
     return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """The picture as its EXIF orientation says it is to be seen; broken EXIF says nothing."""
+def _require(picture: Image.Image, limits: DecodeLimits) -> None:
+    """What the header says must be acceptable; nothing has been decoded yet."""
+    width, height = picture.size
+    if width * height > limits.max_pixels:
+        detail = f"{width} x {height}; at most {limits.max_pixels} pixels"
+        raise ImageError(ImageReason.TOO_MANY_PIXELS, detail)
+    compression = picture.info.get("compression")
+    if picture.format == "TIFF" and compression not in _TIFF_COMPRESSIONS:
+        raise ImageError(ImageReason.UNSUPPORTED_FORMAT, f"TIFF compressed with {compression}")
+
+
+def _scale(picture: Image.Image, spec: ImageSpec) -> None:
+    """Let the JPEG decoder leave out what the resize would: both sides stay twice the wanted ones."""
+    turned = _transpose(picture) in _TURNS
+    wide, high = (spec.height, spec.width) if turned else (spec.width, spec.height)
+    picture.draft(None, (2 * wide, 2 * high))
+
+
+def _transpose(picture: Image.Image) -> Image.Transpose | None:
+    """What makes the picture upright, as its EXIF orientation says; broken EXIF says nothing."""
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # EXIF is parsed from the same hostile bytes
-        return picture
-    transpose = _TRANSPOSES.get(orientation) if isinstance(orientation, int) else None
-    return picture if transpose is None else picture.transpose(transpose)
+        return None
+    return _TRANSPOSES.get(orientation) if isinstance(orientation, int) else None
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
