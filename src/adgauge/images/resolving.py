@@ -1,0 +1,78 @@
+"""Names → addresses, within the time that is left."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from adgauge.canonical.image import ImageError, ImageReason
+from adgauge.images.wire import Deadline
+
+Resolver = Callable[[str, int], Sequence[str]]
+
+_THREADS = 16
+_REMEMBERED_S = 30.0
+_REMEMBERED_HOSTS = 1000
+_FAIR_S = 1.0
+_STOOD_STILL_S = 1.0
+
+
+def resolve(host: str, port: int) -> Sequence[str]:
+    """All addresses of a host, as the system resolves it."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+class Names:
+    """Resolves host names. Called from several threads at once.
+
+    A name that has no address, or is not resolved in time, is answered from memory for half a minute: a
+    resolver may need seconds to find nothing, and a catalog names one dead host again and again.
+    """
+
+    def __init__(self, resolver: Resolver = resolve, clock: Callable[[], float] = time.monotonic) -> None:
+        self._resolve = resolver
+        self._clock = clock
+        # The system's resolver takes no time limit, so it waits where it can be left behind.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolve")
+        self._failed: dict[str, tuple[float, ImageReason]] = {}
+
+    def addresses(self, host: str, port: int, deadline: Deadline) -> Sequence[str]:
+        """At least one address, not checked; raises ImageError(UNRESOLVED or TIMEOUT)."""
+        until, reason = self._failed.get(host, (0.0, ImageReason.UNRESOLVED))
+        if self._clock() < until:
+            raise ImageError(reason, f"{host} did not resolve a moment ago")
+        left = deadline.left()
+        try:
+            return self._resolved(host, port, left)
+        except ImageError as exc:
+            # Little time to resolve, or a process that stood still, says nothing about the name.
+            if exc.reason is ImageReason.UNRESOLVED or (
+                left > _FAIR_S and deadline.late_s() < _STOOD_STILL_S
+            ):
+                self._remember(host, exc.reason)
+            raise
+
+    def close(self) -> None:
+        """Stop resolving. Never raises."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _remember(self, host: str, reason: ImageReason) -> None:
+        if len(self._failed) >= _REMEMBERED_HOSTS:
+            self._failed.clear()
+        self._failed[host] = (self._clock() + _REMEMBERED_S, reason)
+
+    def _resolved(self, host: str, port: int, left: float) -> Sequence[str]:
+        future = self._threads.submit(self._resolve, host, port)
+        try:
+            addresses = future.result(timeout=left)
+        except TimeoutError as exc:
+            future.cancel()
+            raise ImageError(ImageReason.TIMEOUT, f"{host} took too long to resolve") from exc
+        except (OSError, UnicodeError) as exc:
+            raise ImageError(ImageReason.UNRESOLVED, f"{host}: {exc}") from exc
+        if not addresses:
+            raise ImageError(ImageReason.UNRESOLVED, f"{host} has no address")
+        return addresses
