@@ -19,7 +19,7 @@ URL_CHARS = 8192
 _HOST_CHARS = 253
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "/?%:@!$&'()*+,;=~"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _AUTHORITY = re.compile(r"(?:\[(?P<literal>[^\[\]@]*)\]|(?P<name>[^:\[\]@\\]*))(?::(?P<port>[0-9]{0,5}))?")
 _NAME = re.compile(r"[a-z0-9._-]+", re.ASCII)
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
@@ -67,7 +67,7 @@ def target_of(url: str, schemes: Collection[str], ports: Collection[int]) -> Tar
     path = parts.path or "/"
     if parts.query:
         path += "?" + parts.query
-    return Target(parts.scheme, host, port, quote(path, safe=_SAFE, errors="replace"))
+    return Target(parts.scheme, host, port, quote(path, safe=_SAFE))
 
 
 def check_addresses(addresses: Sequence[str], allowed: Sequence[Network]) -> None:
@@ -141,7 +141,7 @@ def _split(url: str) -> SplitResult:
         raise ImageError(ImageReason.BAD_REFERENCE, f"{len(url)} characters; at most {URL_CHARS}")
     text = url.strip(" ")
     if _CONTROL.search(text):  # `urlsplit` would drop some of them silently
-        raise ImageError(ImageReason.BAD_REFERENCE, "control characters in the URL")
+        raise ImageError(ImageReason.BAD_REFERENCE, "control characters or half characters in the URL")
     try:
         return urlsplit(text)
     except ValueError as exc:
