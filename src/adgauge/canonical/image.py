@@ -98,6 +98,7 @@ _TIFF_COMPRESSIONS = frozenset(
     }
 )
 """The rest is rare, is in some builds of libtiff only, or is known for its holes (`tiff_jpeg`, of 1992)."""
+_BAND_ROWS = 256
 _one_at_a_time = threading.Lock()
 
 
@@ -190,11 +191,16 @@ def _rgb(picture: Image.Image) -> Image.Image:
         return _grey(np.asarray(picture, dtype=np.uint16) // 257)
     if picture.mode in ("I", "F"):
         return _grey(_stretched(np.asarray(picture, dtype=np.float32)))
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    rgba = picture if picture.mode == "RGBA" else picture.convert("RGBA")
-    white = Image.new("RGB", rgba.size, "white")
-    white.paste(rgba, mask=rgba)
+    return _over_white(picture) if picture.has_transparency_data else picture.convert("RGB")
+
+
+def _over_white(picture: Image.Image) -> Image.Image:
+    """By bands: a third copy of the whole picture would take the largest ones over the limit of memory."""
+    white = Image.new("RGB", picture.size, "white")
+    for top in range(0, picture.height, _BAND_ROWS):
+        box = (0, top, picture.width, min(top + _BAND_ROWS, picture.height))
+        band = picture.crop(box).convert("RGBA")
+        white.paste(band, box, mask=band)
     return white
 
 
