@@ -43,6 +43,7 @@ _KIND = re.compile(r"^ +kind: (\w+),$", re.M)
 _CAUSE = re.compile(r'^ +(?:message|error): "(.+)",$', re.M)
 _KINDS = {
     "Connect": ImageReason.CONNECTION,
+    "Request": ImageReason.CONNECTION,
     "Interrupted": ImageReason.CONNECTION,
     "Timeout": ImageReason.TIMEOUT,
 }
@@ -135,7 +136,9 @@ class ObjectStores:
 
         async with asyncio.timeout_at(deadline):
             store = self._stores[name.bucket_url]
-            result = await get_async(store, name.key, options={"if_none_match": etag or None})
+            result = await get_async(store, name.key, options={"if_none_match": etag} if etag else None)
+            if not result.meta["e_tag"]:
+                raise ImageError(ImageReason.STORE_ERROR, f"{name.bucket_url}: no etag, so this is no store")
             self._check_size(result.meta["size"])
             body = bytearray()
             async for chunk in result.stream(min_chunk_size=_CHUNK):
