@@ -1,6 +1,6 @@
 """Part of `make proof`: pictures that are dead, slow, hostile, unchanged or away, on real servers.
 
-Each is held to its bounds; exit code 1 when one is missed. `python -m tests.pictures --only outage` makes one.
+Each is held to its bounds; exit code 1 when one is missed. `python -m tests.pictures --only hostile` is one.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from adgauge.errors import AdgaugeError
 from benchmarks.record import write_figures
 from services.embedded.kafka import Kafka
 from services.embedded.workspace import Workspace
-from tests.pictures import hostile
+from tests.pictures import hostile, republish
 from tests.pictures.measured import Measured
 from tests.pictures.world import Servers, running_servers
 from tools.install import KAFKA_JARS
@@ -46,7 +46,12 @@ def _hostile(servers: Servers, asked: argparse.Namespace) -> Measured:
     return hostile.measured(hostile.play(servers, asked.products, asked.rounds, _say), asked.products)
 
 
-MEASURES: Mapping[str, Measure] = {"hostile": _hostile}
+def _republish(servers: Servers, asked: argparse.Namespace) -> Measured:
+    found = republish.play(servers, asked.products, asked.workers, _say)
+    return republish.measured(found, asked.products)
+
+
+MEASURES: Mapping[str, Measure] = {"hostile": _hostile, "republish": _republish}
 
 
 def _section(measured: Measured) -> str:
@@ -59,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES), help="some of them")
     parser.add_argument("--products", type=int, default=5000, help="in a catalog")
     parser.add_argument("--rounds", type=int, default=3, help="of healthy products alone and among others")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[1, 2], help="that republishing is tried with"
+    )
     parser.add_argument("--figures", action="store_true", help="write docs/figures/pictures.json")
     return parser
 

@@ -153,8 +153,8 @@ class Scorers:
             probes = self.sum("adgauge_model_probes_total")
             samples = scrape(self.servers.triton.metrics_url)
             if self.sum("adgauge_model_probes_total") == probes:  # none came in between
-                requests = total(samples, "nv_inference_request_success")
-                return Asked(int(requests - probes), int(total(samples, "nv_inference_count") - probes))
+                requests = total(samples, "nv_inference_request_success_total")
+                return Asked(int(requests - probes), int(total(samples, "nv_inference_count_total") - probes))
 
     def check(self) -> None:
         """Raise ServerFailed when a worker did not live through it."""
