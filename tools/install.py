@@ -124,9 +124,10 @@ def install_fake_gcs(_: Path) -> None:
 
 def install_pillow_pictures(scratch: Path) -> None:
     """The picture suite in Pillow's source distribution, which is not built."""
-    release = f"pillow-{VERSIONS['pillow-pictures']}"
-    options = ["--no-deps", "--no-binary", "pillow", "-d", scratch]
-    run([sys.executable, "-m", "pip", "download", "-q", *options, release.replace("-", "==")])
+    version = VERSIONS["pillow-pictures"]
+    sources = ["--no-deps", "--no-binary", "pillow", f"pillow=={version}"]
+    run([sys.executable, "-m", "pip", "download", "-q", "-d", scratch, *sources])
+    release = f"pillow-{version}"
     with tarfile.open(next(scratch.glob("*.tar.gz"))) as archive:
         wanted = [member for member in archive if "/Tests/images/" in f"{member.name}/"]
         archive.extractall(scratch, [*wanted, archive.getmember(f"{release}/PKG-INFO")], filter="data")
