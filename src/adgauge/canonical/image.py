@@ -98,6 +98,8 @@ _TIFF_COMPRESSIONS = frozenset(
     }
 )
 """The rest is rare, is in some builds of libtiff only, or is known for its holes (`tiff_jpeg`, of 1992)."""
+_OUT_OF_MEMORY = ("out of memory", "decoder error -9")
+"""How Pillow's decoders in C say it, and libtiff's."""
 _BAND_ROWS = 256
 _one_at_a_time = threading.Lock()
 
@@ -218,9 +220,10 @@ def _grey(values: npt.NDArray[np.uint16] | npt.NDArray[np.float32]) -> Image.Ima
 def _reason(exc: Exception) -> ImageReason:
     if isinstance(exc, Image.DecompressionBombError):
         return ImageReason.TOO_MANY_PIXELS
-    if isinstance(exc, MemoryError):
+    words = str(exc).lower()
+    if isinstance(exc, MemoryError) or words.startswith(_OUT_OF_MEMORY):
         return ImageReason.DECODER_MEMORY
-    truncated = isinstance(exc, EOFError) or "truncated" in str(exc).lower()
+    truncated = isinstance(exc, EOFError) or "truncated" in words
     return ImageReason.TRUNCATED if truncated else ImageReason.UNDECODABLE
 
 
