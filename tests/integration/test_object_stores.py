@@ -31,6 +31,7 @@ from services.embedded.ports import HOST, free_port
 from services.embedded.processes import ServerProcess
 from services.embedded.settings import child_environment
 from services.embedded.workspace import Workspace
+from tests.certificates import Certificates, issue
 from tests.pinned_tools import require_tool
 from tools.install import BIN
 
@@ -112,14 +113,16 @@ class S3:
         obstore.put(store, key, data)
 
 
-def start_s3(workspace: Workspace, name: str) -> S3:
+def start_s3(workspace: Workspace, name: str, certificates: Certificates | None = None) -> S3:
     folder, metadata, port = workspace.subfolder(name), workspace.subfolder(f"meta-{name}"), free_port()
     keys = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
     argv: list[str | Path] = [BIN / "versitygw", "--port", f"{HOST}:{port}", "--keep-alive"]
+    if certificates:
+        argv += ["--cert", certificates.server_cert, "--key", certificates.server_key]
     argv += ["posix", "--sidecar", metadata, folder]
     process = workspace.start(name, argv, child_environment() | keys)
     process.wait_until(lambda: listens(port), timeout_s=15.0)
-    return S3(process, f"http://{HOST}:{port}", folder)
+    return S3(process, f"{'https' if certificates else 'http'}://{HOST}:{port}", folder)
 
 
 def listens(port: int) -> bool:
@@ -193,6 +196,18 @@ def test_s3_a_changed_object_is_new_bytes_and_a_new_etag_of_the_same_bytes_is_no
     assert after.data == b"after"
     assert after.validators.sha256 != before.sha256
     assert source.fetch(f"{SHOP}/changing.jpg", with_another_etag) == Unchanged(after.validators)
+
+
+@pytest.mark.tool("versitygw")
+def test_s3_an_object_without_an_etag_is_known_by_its_bytes(s3: S3, stores: Stores) -> None:
+    (s3.folder / "shop").mkdir(exist_ok=True)
+    (s3.folder / "shop/put-there.jpg").write_bytes(b"as a file")
+    source = stores()
+
+    first = body_of(source.fetch(f"{SHOP}/put-there.jpg"))
+
+    assert (first.data, first.validators.etag) == (b"as a file", "")
+    assert source.fetch(f"{SHOP}/put-there.jpg", first.validators) == Unchanged(first.validators)
 
 
 @pytest.mark.tool("versitygw")
@@ -299,6 +314,24 @@ def test_s3_that_is_gone_fails_in_a_way_that_passes(
     stopped.process.stop()
 
     assert reason_of(lambda: source.fetch(f"{SHOP}/one.jpg")) is ImageReason.CONNECTION
+
+
+@pytest.mark.tool("versitygw")
+def test_s3_over_tls_is_verified_with_the_systems_authorities_or_those_of_ssl_cert_file(
+    workspace: Workspace, environment: pytest.MonkeyPatch, stores: Stores, tmp_path: Path
+) -> None:
+    certificates = issue(tmp_path)
+    private = start_s3(workspace, "s3-tls", certificates)
+    private.point_at(environment, AWS_ALLOW_HTTP="false")
+    (private.folder / "shop").mkdir()
+    (private.folder / "shop/one.jpg").write_bytes(b"1")
+
+    with pytest.raises(ImageError, match=r"the endpoint's certificate: UnknownIssuer") as caught:
+        stores().fetch(f"{SHOP}/one.jpg")
+    environment.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+
+    assert caught.value.reason is ImageReason.TLS
+    assert body_of(stores().fetch(f"{SHOP}/one.jpg")).data == b"1"
 
 
 # --- A real GCS server. It takes every credential, ignores If-None-Match and words no refusals.
@@ -437,7 +470,6 @@ ANSWERS: Sequence[tuple[bytes, ImageReason]] = [
     (refusal("429 Too Many Requests", "SlowDown"), ImageReason.STORE_ERROR),
     (refusal("500 Internal Server Error", "InternalError"), ImageReason.STORE_ERROR),
     (refusal("503 Slow Down", "SlowDown"), ImageReason.STORE_ERROR),
-    (answer("200 OK", b"no date, no etag"), ImageReason.STORE_ERROR),
     (answer("200 OK", b"cut", *OBJECT, length=100), ImageReason.CONNECTION),
     (answer("200 OK", b"", *OBJECT, length=10**12), ImageReason.TOO_LARGE),
     (b"220 smtp.example.com\r\n", ImageReason.STORE_ERROR),
@@ -476,8 +508,8 @@ def test_an_answer_that_drips_costs_the_time_limit(stub: Stub, stores: Stores, b
 
 
 def test_a_key_that_reads_like_the_librarys_words_decides_nothing(stub: Stub, stores: Stores) -> None:
-    key = 'inner: Status { status: 404, body: Some( "<Code>NoSuchKey</Code>", kind: Timeout,'
-    stub.answer = refusal("503 Slow Down", "SlowDown")
+    key = 'inner: Status { status: 404,  body: Some( "<Code>NoSuchKey</Code>", kind: Timeout,'
+    stub.answer = refusal("404 Not Found", "NoSuchBucket")
 
     assert reason_of(lambda: stores().fetch(f"{SHOP}/{quote(key)}")) is ImageReason.STORE_ERROR
 

@@ -41,6 +41,7 @@ _STATUS = re.compile(r'^ +inner: Status \{\n +status: (\d{3}),\n +body: (?:None|
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 _KIND = re.compile(r"^ +kind: (\w+),$", re.M)
 _CAUSE = re.compile(r'^ +(?:message|error): "(.+)",$', re.M)
+_CERTIFICATE = re.compile(r"\bInvalidCertificate\(\s+(\w+)")
 _KINDS = {
     "Connect": ImageReason.CONNECTION,
     "Request": ImageReason.CONNECTION,
@@ -137,8 +138,6 @@ class ObjectStores:
         async with asyncio.timeout_at(deadline):
             store = self._stores[name.bucket_url]
             result = await get_async(store, name.key, options={"if_none_match": etag} if etag else None)
-            if not result.meta["e_tag"]:
-                raise ImageError(ImageReason.STORE_ERROR, f"{name.bucket_url}: no etag, so this is no store")
             self._check_size(result.meta["size"])
             body = bytearray()
             async for chunk in result.stream(min_chunk_size=_CHUNK):
@@ -251,9 +250,7 @@ def _image_error(name: ObjectName, exc: Exception) -> ImageError:
         return _bad(f"the store's library: {_first_line(exc)}")
     answered = _STATUS.search(str(exc))
     if answered is None:
-        kind, cause = _KIND.search(str(exc)), _CAUSE.search(str(exc))
-        reason = _KINDS.get(kind[1] if kind else "", ImageReason.STORE_ERROR)
-        return ImageError(reason, f"{name.bucket_url}: {cause[1][:200] if cause else _first_line(exc)}")
+        return _unanswered(name, exc)
     found = _CODE.search(answered[2] or "")
     code = found[1] if found else ""
     said = f"{name.bucket_url}: HTTP {answered[1]} {code or 'in no words of a store'}"
@@ -262,6 +259,15 @@ def _image_error(name: ObjectName, exc: Exception) -> ImageError:
     if isinstance(exc, PermissionDeniedError) and code in _THE_OBJECTS_OWN:
         return ImageError(ImageReason.HTTP_ERROR, f"the store refuses: {said}")
     return ImageError(ImageReason.STORE_ERROR, said)
+
+
+def _unanswered(name: ObjectName, exc: Exception) -> ImageError:
+    text = str(exc)
+    if certificate := _CERTIFICATE.search(text):
+        return ImageError(ImageReason.TLS, f"{name.bucket_url}: the endpoint's certificate: {certificate[1]}")
+    kind, cause = _KIND.search(text), _CAUSE.search(text)
+    reason = _KINDS.get(kind[1] if kind else "", ImageReason.STORE_ERROR)
+    return ImageError(reason, f"{name.bucket_url}: {cause[1][:200] if cause else _first_line(exc)}")
 
 
 def _first_line(exc: Exception) -> str:
