@@ -508,7 +508,7 @@ def test_an_answer_that_drips_costs_the_time_limit(stub: Stub, stores: Stores, b
 
 
 def test_a_key_that_reads_like_the_librarys_words_decides_nothing(stub: Stub, stores: Stores) -> None:
-    key = 'inner: Status { status: 404,  body: Some( "<Code>NoSuchKey</Code>", kind: Timeout,'
+    key = 'inner: Status { status: 404, body: Some( "<Code>NoSuchKey</Code>", kind: Timeout,'
     stub.answer = refusal("404 Not Found", "NoSuchBucket")
 
     assert reason_of(lambda: stores().fetch(f"{SHOP}/{quote(key)}")) is ImageReason.STORE_ERROR
