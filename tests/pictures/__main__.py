@@ -11,7 +11,7 @@ from adgauge.errors import AdgaugeError
 from benchmarks.record import write_figures
 from services.embedded.kafka import Kafka
 from services.embedded.workspace import Workspace
-from tests.pictures import hostile, republish
+from tests.pictures import hostile, late_host, outage, republish
 from tests.pictures.measured import Measured
 from tests.pictures.world import Servers, running_servers
 from tools.install import KAFKA_JARS
@@ -51,7 +51,20 @@ def _republish(servers: Servers, asked: argparse.Namespace) -> Measured:
     return republish.measured(found, asked.products)
 
 
-MEASURES: Mapping[str, Measure] = {"hostile": _hostile, "republish": _republish}
+def _outage(servers: Servers, asked: argparse.Namespace) -> Measured:
+    return outage.measured(outage.play(servers, asked.outage, _say))
+
+
+def _late_host(servers: Servers, asked: argparse.Namespace) -> Measured:
+    return late_host.measured(late_host.play(servers, asked.late, _say))
+
+
+MEASURES: Mapping[str, Measure] = {
+    "hostile": _hostile,
+    "republish": _republish,
+    "late_host": _late_host,
+    "outage": _outage,
+}
 
 
 def _section(measured: Measured) -> str:
@@ -67,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, nargs="+", default=[1, 2], help="that republishing is tried with"
     )
+    parser.add_argument("--outage", type=float, default=600.0, help="seconds that a host is away")
+    parser.add_argument("--late", type=float, default=40.0, help="seconds that a host answers late")
     parser.add_argument("--figures", action="store_true", help="write docs/figures/pictures.json")
     return parser
 

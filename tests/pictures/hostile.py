@@ -86,13 +86,13 @@ def measured(mixed: Mixed, products: int) -> Measured:
     )
 
 
-def problems(mixed: Mixed) -> list[str]:
+def problems(mixed: Mixed, share: float = SHARE_OF_ALONE) -> list[str]:
     """The bounds that were missed, in words."""
-    return list(_problems(mixed))
+    return list(_problems(mixed, share))
 
 
-def _problems(mixed: Mixed) -> Iterator[str]:
-    if mixed.share < SHARE_OF_ALONE:
+def _problems(mixed: Mixed, share: float) -> Iterator[str]:
+    if mixed.share < share:
         yield f"hostile: healthy records finish at {mixed.share:.2f} of their rate alone"
     if mixed.trail_s > TRAILS_S:
         yield f"hostile: commits trail by {mixed.trail_s:.1f} s, allowed {TRAILS_S:g} s"
@@ -108,8 +108,7 @@ def _listings(scorers: Scorers, series: str, products: int) -> list[Listing]:
 def _warm_up(scorers: Scorers) -> None:
     """Connections, decoders and the first commit are not what is measured."""
     catalog = Catalog(scorers.pictures, "warm")
-    scorers.publish([catalog.healthy(number) for number in range(WARM_UP)])
-    scorers.wait_until_decided()
+    scorers.work_off([catalog.healthy(number) for number in range(WARM_UP)])
 
 
 def _pass(scorers: Scorers, listings: Sequence[Listing]) -> Pass:

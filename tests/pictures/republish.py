@@ -15,6 +15,7 @@ RATE = 800.0
 """Records a second, by as many workers as two cores feed."""
 CHANGED_AMONG = 200
 """Products that are published once more, two of them changed."""
+WARM_UP = 300
 VARIANTS: dict[Variant, str] = {
     "fresh": "good for a day",
     "p": "with an ETag",
@@ -51,10 +52,12 @@ class Changes:
 def play(servers: Servers, products: int, workers: Sequence[int], say: Say) -> list[Again]:
     """Each variant with each number of workers; raises ServerFailed."""
     found = []
-    for variant in VARIANTS:
-        for count in workers:
-            found.append(_play(servers, products, variant, count))
-            say(f"republish: {_words(found[-1])}")
+    for count in workers:
+        with running_scorers(servers, workers=count, cached=True) as scorers:
+            _warm_up(scorers)
+            for variant in VARIANTS:
+                found.append(_play(scorers, products, variant))
+                say(f"republish: {_words(found[-1])}")
     return found
 
 
@@ -95,30 +98,33 @@ def _problems(again: Again) -> Iterator[str]:
             yield f"{name}: {verdict.words}"
 
 
-def _play(servers: Servers, products: int, variant: Variant, workers: int) -> Again:
-    with running_scorers(servers, workers=workers, cached=True) as scorers:
-        catalog = Catalog(scorers.pictures, f"{variant}{workers}", variant)
-        listings = [catalog.healthy(number) for number in range(products)]
-        began_s, published = scorers.work_off(listings)
-        first = scorers.found(published)
+def _warm_up(scorers: Scorers) -> None:
+    """Connections, decoders and the first commit are not what is measured."""
+    catalog = Catalog(scorers.pictures, "warm")
+    scorers.work_off([catalog.healthy(number) for number in range(WARM_UP)])
 
-        commits, asked = len(scorers.watch.progress), scorers.asked_of_triton()
-        listings = priced_anew(listings)
-        again_s, published = scorers.work_off(listings)
-        again, seen = scorers.found(published), scorers.pictures.seen_by_all()
-        asked = scorers.asked_of_triton() - asked
-        return Again(
-            variant=variant,
-            workers=workers,
-            records=products,
-            first_rate=rate(first, began_s),
-            again_rate=rate(again, again_s),
-            trail_s=trail_s(again, scorers.watch.progress[commits:]),
-            asked=asked,
-            seen=seen,
-            changes=_change(scorers, again[:CHANGED_AMONG], changes_picture=variant != "fresh"),
-            verdicts=[scorers.judged(first), scorers.judged(again)],
-        )
+
+def _play(scorers: Scorers, products: int, variant: Variant) -> Again:
+    catalog = Catalog(scorers.pictures, f"{variant}{len(scorers.workers)}", variant)
+    listings = [catalog.healthy(number) for number in range(products)]
+    began_s, published = scorers.work_off(listings)
+    first = scorers.found(published)
+
+    commits, asked = len(scorers.watch.progress), scorers.asked_of_triton()
+    again_s, published = scorers.work_off(priced_anew(listings))
+    again, seen = scorers.found(published), scorers.pictures.seen_by_all()
+    return Again(
+        variant=variant,
+        workers=len(scorers.workers),
+        records=products,
+        first_rate=rate(first, began_s),
+        again_rate=rate(again, again_s),
+        trail_s=trail_s(again, scorers.watch.progress[commits:]),
+        asked=scorers.asked_of_triton() - asked,
+        seen=seen,
+        changes=_change(scorers, again[:CHANGED_AMONG], changes_picture=variant != "fresh"),
+        verdicts=[scorers.judged(first), scorers.judged(again)],
+    )
 
 
 def _change(scorers: Scorers, before: Sequence[Found], *, changes_picture: bool) -> Changes:
