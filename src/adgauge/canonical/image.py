@@ -89,8 +89,10 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TURNS = frozenset(_TRANSPOSES[orientation] for orientation in (5, 6, 7, 8))
-"""These exchange width and height."""
+_TURNED = frozenset({5, 6, 7, 8})
+_FROM_THE_RIGHT, _FROM_BELOW = frozenset({2, 3, 6, 7}), frozenset({3, 4, 7, 8})
+"""EXIF orientations that exchange width and height, and where they put the first column and row."""
+_Box = tuple[float, float, float, float]
 _TIFF_COMPRESSIONS = frozenset(
     {
         *("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg"),
@@ -148,13 +150,13 @@ _MAGIC = (
 def _pixels(data: bytes, kind: str, spec: ImageSpec, limits: DecodeLimits) -> npt.NDArray[np.uint8]:
     with Image.open(BytesIO(data), formats=[kind]) as picture:
         _require(picture, limits)
-        if kind == "JPEG" and spec.jpeg_scaling:
-            _scale(picture, spec)
+        shown = _scaled(picture, spec) if kind == "JPEG" and spec.jpeg_scaling else None
         picture.load()  # the first frame of an animation
-        flat, transpose = _rgb(picture), _transpose(picture)
+        flat, orientation = _rgb(picture), _orientation(picture)
     del picture  # with an alpha channel it is as large as what was made of it
-    upright = flat if transpose is None else flat.transpose(transpose)
-    resized = upright.resize((spec.width, spec.height), _RESAMPLING[spec.interpolation])
+    upright = flat if orientation == 1 else flat.transpose(_TRANSPOSES[orientation])
+    box = None if shown is None else _upright_box(upright.size, shown, orientation)
+    resized = upright.resize((spec.width, spec.height), _RESAMPLING[spec.interpolation], box)
     return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
 
 
@@ -169,20 +171,32 @@ def _require(picture: Image.Image, limits: DecodeLimits) -> None:
         raise ImageError(ImageReason.UNSUPPORTED_FORMAT, f"TIFF compressed with {compression}")
 
 
-def _scale(picture: Image.Image, spec: ImageSpec) -> None:
-    """Let the JPEG decoder leave out what the resize would: both sides stay twice the wanted ones."""
-    turned = _transpose(picture) in _TURNS
+def _scaled(picture: Image.Image, spec: ImageSpec) -> tuple[float, float] | None:
+    """Let the JPEG decoder leave out what the resize would: both sides stay twice the wanted ones.
+
+    Whole blocks are decoded. Returns width and height, in fractions, of the part that is the picture.
+    """
+    turned = _orientation(picture) in _TURNED
     wide, high = (spec.height, spec.width) if turned else (spec.width, spec.height)
-    picture.draft(None, (2 * wide, 2 * high))
+    drafted = picture.draft(None, (2 * wide, 2 * high))
+    return None if drafted is None else drafted[1][2:]
 
 
-def _transpose(picture: Image.Image) -> Image.Transpose | None:
-    """What makes the picture upright, as its EXIF orientation says; broken EXIF says nothing."""
+def _upright_box(size: tuple[int, int], shown: tuple[float, float], orientation: int) -> _Box:
+    """Where in the upright picture of `size` that part lies whose upper left corner was stored first."""
+    width, height = shown[::-1] if orientation in _TURNED else shown
+    left = size[0] - width if orientation in _FROM_THE_RIGHT else 0.0
+    top = size[1] - height if orientation in _FROM_BELOW else 0.0
+    return left, top, left + width, top + height
+
+
+def _orientation(picture: Image.Image) -> int:
+    """1 to 8, as EXIF counts; broken EXIF says nothing."""
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # EXIF is parsed from the same hostile bytes
-        return None
-    return _TRANSPOSES.get(orientation) if isinstance(orientation, int) else None
+        return 1
+    return orientation if isinstance(orientation, int) and orientation in _TRANSPOSES else 1
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
