@@ -27,14 +27,13 @@ from adgauge.adapters.kafka import (
 from adgauge.adapters.redis import RedisScoreCache, RedisScoreStore, connect, register_generation
 from adgauge.adapters.settings import ServerSettings, load_settings, refuse_misspelt
 from adgauge.errors import AdgaugeError
-from adgauge.images.http import HttpPolicy
-from adgauge.images.loader import ImageLoader
 from adgauge.pipeline.circuit import Circuits, Patience
 from adgauge.pipeline.runner import Runner
 from adgauge.pipeline.scoring import ScoringPipeline
 from adgauge.telemetry.exposition import Health, TelemetryServer
 from adgauge.telemetry.logging import configure_logging
 from adgauge.telemetry.metrics import Metrics
+from adgauge.wiring import image_loader
 from services.scorer.memory import Garbage, give_large_blocks_back
 from services.scorer.settings import ScorerSettings
 
@@ -98,12 +97,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
         require_topics(kafka, servers.topics())
         writer = KafkaWriter(kafka)
         stack.callback(writer.close)
-        images = ImageLoader(
-            contract.spec.image,
-            schemes=servers.image_schemes,
-            roots=servers.image_roots,
-            http=HttpPolicy(ports=servers.image_ports, allowed_networks=servers.image_networks),
-        )
+        images = image_loader(contract.spec.image, servers, metrics)
         stack.callback(images.close)
 
         circuits = Circuits(

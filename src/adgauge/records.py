@@ -114,7 +114,7 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A picture to get: its reference and, where its bytes were seen before, how to tell they are the same."""
+    """A picture to get, and how to tell that it is the one that was seen before, where one was."""
 
     reference: str
     known: Validators | None = None
@@ -139,8 +139,17 @@ class CanonicalInput:
 
 
 @dataclass(frozen=True, slots=True)
+class Creative:
+    """What is remembered of a creative: its content digest and rating, and a validator for each picture."""
+
+    digest: str
+    rating: float
+    validators: tuple[Validators, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
-    """A predicted average rating in [1, 5] and what it was made from."""
+    """A predicted average rating in [1, 5] and what it was made from; `image_reason` as in `Outcome`."""
 
     product_id: str
     value: float
@@ -148,6 +157,7 @@ class Score:
     scored_at_ms: int
     flags: frozenset[Flag]
     digest: str
+    image_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,26 +59,26 @@ def test_what_was_never_put_is_not_there(cache: ScoreCache) -> None:
 
 
 def test_scores_are_found_by_digest_in_the_order_of_the_question(cache: ScoreCache) -> None:
-    cache.put({"a": 3.5, "b": 4.0})
+    cache.put({"a": 3.5, "b": 4.0}, {})
     assert list(cache.get(["b", "x", "a"])) == [4.0, None, 3.5]
 
 
 def test_a_later_score_of_the_same_content_stays(cache: ScoreCache) -> None:
-    cache.put({"a": 3.5})
-    cache.put({"a": 3.6})
+    cache.put({"a": 3.5}, {})
+    cache.put({"a": 3.6}, {})
     assert list(cache.get(["a"])) == [3.6]
 
 
 def test_a_score_keeps_all_its_digits(cache: ScoreCache) -> None:
     draw = random.Random(7)
     scores = {f"d{number}": 1 + 4 * draw.random() for number in range(200)}
-    cache.put(scores)
+    cache.put(scores, {})
     assert list(cache.get(list(scores))) == list(scores.values())
 
 
 def test_generations_are_apart(redis_url: str) -> None:
     one, two = cache_at(redis_url, generation=1), cache_at(redis_url, generation=2)
-    one.put({"a": 3.5})
+    one.put({"a": 3.5}, {})
     assert list(two.get(["a"])) == [None]
     one.close()
     two.close()
@@ -86,7 +86,7 @@ def test_generations_are_apart(redis_url: str) -> None:
 
 def test_a_score_expires_and_foreign_values_are_misses(redis_url: str) -> None:
     cache = cache_at(redis_url)
-    cache.put({"a": 3.5})
+    cache.put({"a": 3.5}, {})
     admin: Any = redis.Redis.from_url(redis_url)
     assert admin.pttl("ag:content:1:a") == pytest.approx(TTL_S * 1000, rel=0.001)
     admin.mset({"ag:content:1:b": "nan", "ag:content:1:c": "hello"})
@@ -99,10 +99,10 @@ def test_a_score_expires_and_foreign_values_are_misses(redis_url: str) -> None:
 def test_a_killed_server_is_a_miss_and_is_used_again_after_a_rest(troubled: Valkey) -> None:
     now = 0.0
     cache = cache_at(troubled.url, lambda: now)
-    cache.put({"a": 3.5})
+    cache.put({"a": 3.5}, {})
     troubled.kill()
     assert list(cache.get(["a"])) == [None]
-    cache.put({"a": 3.5})
+    cache.put({"a": 3.5}, {})
     troubled.start()
     assert list(cache.get(["a"])) == [None]
     now = REST_S + 0.1
@@ -112,7 +112,7 @@ def test_a_killed_server_is_a_miss_and_is_used_again_after_a_rest(troubled: Valk
 
 def test_a_hung_server_costs_one_short_time_out_and_then_nothing(troubled: Valkey) -> None:
     cache = cache_at(troubled.url)
-    cache.put({"a": 3.5})
+    cache.put({"a": 3.5}, {})
     os.kill(troubled.process.pid, signal.SIGSTOP)
     try:
         first, rest = _seconds(lambda: cache.get(["a"])), _seconds(lambda: cache.get(["a"]))
@@ -127,10 +127,10 @@ def test_a_server_that_comes_later_is_found(troubled: Valkey) -> None:
     now = 0.0
     troubled.kill()
     cache = cache_at(troubled.url, lambda: now)
-    cache.put({"a": 3.5})
+    cache.put({"a": 3.5}, {})
     troubled.start()
     now = REST_S + 0.1
-    cache.put({"a": 3.5})
+    cache.put({"a": 3.5}, {})
     assert list(cache.get(["a"])) == [3.5]
     cache.close()
 
@@ -139,7 +139,7 @@ def test_missing_rights_are_a_miss(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as admin:
         admin.acl_setuser("blind", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-mget"])
         cache = cache_at(redis_url.replace("://", "://blind:x@"))
-        cache.put({"a": 3.5})
+        cache.put({"a": 3.5}, {})
         assert list(cache.get(["a"])) == [None]
         cache.close()
         admin.acl_deluser("blind")

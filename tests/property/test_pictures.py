@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adgauge.canonical.image import DecodeLimits, ImageError, ImageReason, decode
+from adgauge.images.cached import CachedHttp
+from adgauge.images.fetched import Body
 from adgauge.images.http import HttpPolicy, HttpSource
+from adgauge.images.objects import ObjectStores
 from adgauge.images.sources import SCHEMES, Sources, host_of
 from tests.contracts import image_spec
 
@@ -74,13 +77,31 @@ def unknown(host: str, port: int) -> Sequence[str]:
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
     root: Path = tmp_path_factory.mktemp("root")
-    http = HttpSource(HttpPolicy(), SCHEMES, 1000, unknown)
-    yield Sources(SCHEMES, [root], http, 1000)
-    http.close()
+    http = CachedHttp(HttpSource(HttpPolicy(), SCHEMES, 1000, unknown))
+    sources = Sources(SCHEMES, [root], http, ObjectStores([], 1000, 1.0), 1000)
+    yield sources
+    sources.close()
 
 
 PIECES = (
-    *("https:", "http://", "file:", "data:", "//", "/", "..", "[", "]", "@", ":", "%2e", "%", ",", ";base64"),
+    *(
+        "https:",
+        "http://",
+        "file:",
+        "data:",
+        "s3:",
+        "//",
+        "/",
+        "..",
+        "[",
+        "]",
+        "@",
+        ":",
+        "%2e",
+        "%",
+        ",",
+        ";base64",
+    ),
     *("?", "#", "localhost", "127.1", "\\", "\0", " "),
 )
 REFERENCE = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=10).map("".join)
@@ -88,7 +109,10 @@ REFERENCE = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=10)
 
 def fetched(sources: Sources, reference: str) -> bytes | ImageReason:
     try:
-        return sources.fetch(reference)
+        sources.at_hand(reference, None)
+        fetched = sources.fetch(reference)
+        assert isinstance(fetched, Body)
+        return fetched.data
     except ImageError as error:
         return error.reason
 

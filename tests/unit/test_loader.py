@@ -1,17 +1,18 @@
 import io
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client import CollectorRegistry
 
 from adgauge.errors import BackendUnavailable
-from adgauge.images.loader import HostPool, ImageLoader, Pools
-from adgauge.records import ImageMissing, ImageResult
+from adgauge.images.loader import Decoding, ImageLoader, Places
+from adgauge.records import ImageMissing, Loaded, Picture, Unchanged, Wanted
+from adgauge.telemetry.metrics import Metrics
 from tests.contracts import image_spec
 
 SPEC = image_spec(side=32)
@@ -23,9 +24,15 @@ def png(side: int, colour: str = "red") -> bytes:
     return buffer.getvalue()
 
 
-def reason(result: ImageResult) -> str:
-    assert isinstance(result, ImageMissing), result.shape
+def reason(result: Loaded) -> str:
+    assert isinstance(result, ImageMissing)
     return result.reason
+
+
+def pixels(result: Loaded) -> list[object]:
+    assert isinstance(result, Picture)
+    found: list[object] = result.pixels.tolist()
+    return found
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -43,89 +50,78 @@ def alive(process_id: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-class TestLoader:
-    @pytest.fixture
-    def loader(self, tmp_path: Path) -> Iterator[ImageLoader]:
-        (tmp_path / "red.png").write_bytes(png(8))
-        (tmp_path / "broken.png").write_bytes(png(8)[:-30])
-        loader = ImageLoader(SPEC, schemes={"file", "data"}, roots=[tmp_path], pools=Pools(decoders=1))
-        yield loader
-        loader.close()
-
-    def test_every_reference_of_every_product_has_its_result_in_order(self, loader: ImageLoader) -> None:
-        found = loader.load(
-            [["red.png", "nothing.png"], [], ["broken.png"], ["https://a.example/"], ["red.png"]]
-        )
-
-        assert [len(product) for product in found] == [2, 0, 1, 1, 1]
-        assert isinstance(found[0][0], np.ndarray)
-        assert found[0][0].tolist() == found[4][0].tolist()  # type: ignore[union-attr]  # both are pixels
-        assert [reason(found[at][-1]) for at in (0, 2, 3)] == ["not_found", "truncated", "scheme_not_allowed"]
-
-    def test_after_closing_no_process_is_left(self, tmp_path: Path) -> None:
-        loader = ImageLoader(SPEC, schemes={"data"}, pools=Pools(decoders=2))
-        loader.load([["data:,x"]])
-        process_ids = loader._decoders.process_ids()
-
-        loader.close()
-
-        assert len(process_ids) == 2
-        assert not any(alive(process_id) for process_id in process_ids)
+def load(loader: ImageLoader, *wanted: Wanted | str) -> Sequence[Loaded]:
+    asked = [Wanted(each) if isinstance(each, str) else each for each in wanted]
+    futures = loader.begin(asked)
+    wait(futures, 10)
+    return [future.result() for future in futures]
 
 
-class TestHostPool:
-    def test_a_slow_host_occupies_its_own_slots_only(self) -> None:
-        pool = HostPool(threads=4, per_host=2)
-        release, running = threading.Event(), threading.Semaphore(0)
+MakeLoader = Callable[[], ImageLoader]
 
-        def slow() -> ImageResult:
-            running.release()
-            release.wait(10)
-            return ImageMissing("slow", "")
 
-        waiting = [pool.submit("slow.example", slow) for _ in range(10)]
-        running.acquire(timeout=5)
-        running.acquire(timeout=5)
+@pytest.fixture
+def make(tmp_path: Path) -> MakeLoader:
+    (tmp_path / "red.png").write_bytes(png(8))
+    (tmp_path / "broken.png").write_bytes(png(8)[:-30])
 
-        quick = pool.submit("quick.example", lambda: ImageMissing("quick", ""))
-        local = pool.submit(None, lambda: ImageMissing("local", ""))
+    def make() -> ImageLoader:
+        places = Places(schemes={"file", "data"}, roots=[tmp_path])
+        return ImageLoader(SPEC, places, Metrics(CollectorRegistry()), decoding=Decoding(processes=2))
 
-        assert reason(quick.result(timeout=5)) == "quick"
-        assert reason(local.result(timeout=5)) == "local"
-        assert not running.acquire(blocking=False)
-        release.set()
-        assert [reason(each.result(timeout=5)) for each in waiting] == ["slow"] * 10
-        pool.close()
+    return make
 
-    def test_an_error_reaches_whoever_waits_and_frees_the_slot(self) -> None:
-        pool = HostPool(threads=1, per_host=1)
 
-        def fail() -> ImageResult:
-            raise BackendUnavailable("image decoder", "gone")
+@pytest.fixture
+def loader(make: MakeLoader) -> Iterator[ImageLoader]:
+    loader = make()
+    yield loader
+    loader.close()
 
-        failing: list[Future[ImageResult]] = [pool.submit("a.example", fail) for _ in range(3)]
 
-        for each in failing:
-            with pytest.raises(BackendUnavailable):
-                each.result(timeout=5)
-        assert reason(pool.submit("a.example", lambda: ImageMissing("next", "")).result(timeout=5)) == "next"
-        pool.close()
+def test_every_reference_has_its_result_in_order(loader: ImageLoader) -> None:
+    found = load(loader, "red.png", "nothing.png", "broken.png", "https://a.example/", "red.png")
 
-    def test_closing_cancels_what_waits(self) -> None:
-        pool = HostPool(threads=1, per_host=1)
-        started, release = threading.Event(), threading.Event()
+    assert isinstance(found[0], Picture)
+    assert found[0].pixels.shape == (3, 32, 32)
+    assert found[0].pixels.dtype == np.uint8
+    assert pixels(found[0]) == pixels(found[4])
+    assert [reason(each) for each in found[1:4]] == ["not_found", "truncated", "scheme_not_allowed"]
 
-        def slow() -> ImageResult:
-            started.set()
-            release.wait(10)
-            return ImageMissing("slow", "")
 
-        first, second = pool.submit("a.example", slow), pool.submit("a.example", slow)
-        started.wait(5)
-        closing = threading.Thread(target=pool.close)
-        closing.start()
-        wait_until(second.cancelled)
-        release.set()
-        closing.join(5)
+def test_nothing_wanted_is_nothing_begun(loader: ImageLoader) -> None:
+    assert list(loader.begin([])) == []
 
-        assert reason(first.result(timeout=5)) == "slow"
+
+def test_a_picture_that_did_not_change_is_not_decoded(loader: ImageLoader, tmp_path: Path) -> None:
+    (first,) = load(loader, "red.png")
+    assert isinstance(first, Picture)
+    known = Wanted("red.png", first.validators)
+
+    assert load(loader, known) == [Unchanged(first.validators)]
+    (tmp_path / "red.png").write_bytes(png(8, "blue"))
+    (again,) = load(loader, known)
+    assert pixels(again) != pixels(first)
+
+
+def test_after_closing_no_process_is_left(make: MakeLoader) -> None:
+    loader = make()
+    load(loader, "data:,x")
+    process_ids = loader._decoders.process_ids()
+
+    loader.close()
+
+    assert len(process_ids) == 2
+    assert not any(alive(process_id) for process_id in process_ids)
+
+
+def test_without_decoders_pictures_cannot_be_had_at_all(
+    loader: ImageLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(loader, "red.png")
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    for decoder in loader._decoders._decoders:
+        decoder.stop(patience_s=0.0)
+
+    with pytest.raises(BackendUnavailable, match="cannot be started"):
+        load(loader, "red.png")

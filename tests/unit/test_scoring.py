@@ -97,7 +97,7 @@ class Stage:
         )
 
     def run(self, *batch: Raw) -> list[Outcome]:
-        return self.pipeline.run(batch)
+        return self.pipeline.decide(batch)
 
     def store_digest(self, product_id: str) -> str:
         entry = self.store.entries[product_id]
@@ -176,7 +176,7 @@ def test_what_is_no_product_goes_to_the_dead_letters(stage: Stage, bad: Raw, rea
     assert outcome.kind is OutcomeKind.REJECTED
     assert outcome.rejection == rejection
     assert (rejection.reason, rejection.stage) == (reason, "parse")
-    assert envelope is bad
+    assert envelope == bad
     assert (stage.store.entries, stage.log.entries) == ({}, [])
 
 
@@ -255,7 +255,7 @@ def test_known_content_is_not_scored_again(brightness_dir: Path) -> None:
     assert stage.scorer.rows == 1
     assert outcome.score is not None
     assert outcome.score.value == grey_score(100)
-    assert stage.count("adgauge_cache_lookups_total", result="hit") == 1
+    assert stage.count("adgauge_source_lookups_total", result="unchanged") == 1
 
 
 def test_several_versions_of_a_product_in_a_batch_leave_the_newest(stage: Stage) -> None:

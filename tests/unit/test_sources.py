@@ -1,12 +1,15 @@
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from adgauge.canonical.image import ImageError, ImageReason
+from adgauge.images.cached import CachedHttp
+from adgauge.images.fetched import Body
 from adgauge.images.http import HttpPolicy, HttpSource
 from adgauge.images.sources import SCHEMES, Sources, host_of, scheme_of
+from adgauge.records import Unchanged
 
 LIMIT = 1000
 
@@ -20,11 +23,32 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
+MakeSources = Callable[..., Sources]
+
+
 @pytest.fixture
-def sources(root: Path) -> Iterator[Sources]:
-    http = HttpSource(HttpPolicy(), SCHEMES, LIMIT)
-    yield Sources(SCHEMES, [root], http, LIMIT)
-    http.close()
+def make(root: Path) -> Iterator[MakeSources]:
+    made: list[Sources] = []
+
+    def make(schemes: Collection[str] = SCHEMES, roots: Sequence[Path] = (root,)) -> Sources:
+        http = CachedHttp(HttpSource(HttpPolicy(), schemes, LIMIT))
+        made.append(Sources(schemes, roots, http, None, LIMIT))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def sources(make: MakeSources) -> Sources:
+    return make()
+
+
+def data_of(sources: Sources, reference: str) -> bytes:
+    fetched = sources.fetch(reference)
+    assert isinstance(fetched, Body)
+    return fetched.data
 
 
 def reason(sources: Sources, reference: str) -> ImageReason:
@@ -42,7 +66,7 @@ def reason(sources: Sources, reference: str) -> ImageReason:
         ("images/a.jpg", "file", None),
         ("/a.jpg", "file", None),
         ("data:,x", "data", None),
-        ("s3://bucket/x", "s3", None),
+        ("s3://bucket/x", "s3", "s3://bucket"),
         ("C:\\pictures\\a.jpg", "c", None),
         ("https://[::1", "https", None),
         ("", "file", None),
@@ -61,14 +85,14 @@ class TestFiles:
             f"file://{root}/images/a%20b.jpg",
             f"file://localhost{root}/images/a%20b.jpg",
         ):
-            assert sources.fetch(reference) == b"picture"
+            assert data_of(sources, reference) == b"picture"
 
-    def test_the_first_root_that_has_the_file_wins(self, root: Path, tmp_path: Path) -> None:
-        http = HttpSource(HttpPolicy(), SCHEMES, LIMIT)
-        sources = Sources(SCHEMES, [tmp_path / "absent", root], http, LIMIT)
+    def test_the_first_root_that_has_the_file_wins(
+        self, root: Path, tmp_path: Path, make: MakeSources
+    ) -> None:
+        sources = make(roots=[tmp_path / "absent", root])
 
-        assert sources.fetch("images/a b.jpg") == b"picture"
-        http.close()
+        assert data_of(sources, "images/a b.jpg") == b"picture"
 
     @pytest.mark.parametrize(
         ("reference", "expected"),
@@ -98,7 +122,7 @@ class TestFiles:
         (root / "folder").symlink_to("..")
         (root / "loop").symlink_to("loop")
 
-        assert sources.fetch("inside") == b"picture"
+        assert data_of(sources, "inside") == b"picture"
         assert reason(sources, "outside") == ImageReason.OUTSIDE_ROOT
         assert reason(sources, "folder/secret") == ImageReason.OUTSIDE_ROOT
         assert reason(sources, "loop") == ImageReason.UNREADABLE
@@ -115,24 +139,41 @@ class TestFiles:
         (root / "just").write_bytes(bytes(LIMIT))
 
         assert reason(sources, "large") == ImageReason.TOO_LARGE
-        assert len(sources.fetch("just")) == LIMIT
+        assert len(data_of(sources, "just")) == LIMIT
 
-    def test_without_roots_there_are_no_files(self, sources: Sources) -> None:
-        http = HttpSource(HttpPolicy(), SCHEMES, LIMIT)
+    def test_without_roots_there_are_no_files(self, make: MakeSources) -> None:
+        assert reason(make(roots=[]), "images/a b.jpg") == ImageReason.OUTSIDE_ROOT
 
-        assert reason(Sources(SCHEMES, [], http, LIMIT), "images/a b.jpg") == ImageReason.OUTSIDE_ROOT
-        http.close()
+    def test_a_file_is_unchanged_until_it_is_written_again(self, sources: Sources, root: Path) -> None:
+        first = sources.fetch("images/a b.jpg")
+        assert sources.fetch("images/a b.jpg", first.validators) == Unchanged(first.validators)
+        (root / "images/a b.jpg").write_bytes(b"another")
+        again = sources.fetch("images/a b.jpg", first.validators)
+        assert isinstance(again, Body)
+        assert again.data == b"another"
+
+    def test_a_file_that_was_written_again_with_the_same_bytes_is_unchanged(
+        self, sources: Sources, root: Path
+    ) -> None:
+        first = sources.fetch("images/a b.jpg")
+        (root / "images/a b.jpg").unlink()
+        (root / "images/a b.jpg").write_bytes(b"picture")
+        again = sources.fetch("images/a b.jpg", first.validators)
+        assert isinstance(again, Unchanged)
 
 
-def test_schemes_that_are_not_configured_are_refused(root: Path) -> None:
-    http = HttpSource(HttpPolicy(), {"https"}, LIMIT)
-    sources = Sources({"https"}, [root], http, LIMIT)
-
+def test_schemes_that_are_not_configured_are_refused(make: MakeSources) -> None:
+    sources = make({"https"})
     for reference in ("images/a b.jpg", "data:,x", "http://a.example/", "ftp://a.example/"):
         assert reason(sources, reference) == ImageReason.SCHEME_NOT_ALLOWED
-    http.close()
 
 
 def test_data_urls_are_bytes(sources: Sources) -> None:
-    assert sources.fetch("data:,abc") == b"abc"
+    assert data_of(sources, "data:,abc") == b"abc"
     assert reason(sources, "data:," + "x" * (LIMIT + 1)) == ImageReason.TOO_LARGE
+
+
+def test_a_data_url_that_was_seen_is_unchanged_without_a_look_at_it(sources: Sources) -> None:
+    known = sources.fetch("data:,abc").validators
+    assert sources.at_hand("data:,abc", known) == Unchanged(known)
+    assert sources.at_hand("data:,abc", None) is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import numpy as np
 
@@ -12,15 +14,21 @@ from adgauge.errors import RecordRejected
 from adgauge.pipeline.ports import PartitionListener
 from adgauge.records import (
     CanonicalInput,
+    Creative,
     Envelope,
     ImageMissing,
     ImageResult,
+    Loaded,
     Order,
     Partition,
+    Picture,
     Position,
     Rejection,
     Score,
     Tombstone,
+    Unchanged,
+    Validators,
+    Wanted,
 )
 
 
@@ -134,33 +142,58 @@ class MemorySource:
 
 
 class MemoryImages:
-    """Pictures by reference; every other reference is missing."""
+    """Pictures by reference; every other reference is missing. What is in `late` comes when its future does.
 
-    def __init__(self, pictures: Mapping[str, ImageResult]) -> None:
-        self._pictures = pictures
+    The validator of a picture is its pixels' sha256; `asked` counts what was wanted.
+    """
 
-    def load(self, references: Sequence[Sequence[str]]) -> Sequence[Sequence[ImageResult]]:
+    def __init__(
+        self, pictures: Mapping[str, ImageResult], late: Mapping[str, Future[Loaded]] | None = None
+    ) -> None:
+        self.pictures = dict(pictures)
+        self._late = late or {}
+        self.asked = 0
+
+    def begin(self, wanted: Sequence[Wanted]) -> Sequence[Future[Loaded]]:
         """See `ports.Images`."""
-        missing = ImageMissing("not_found", "no such picture")
-        return [[self._pictures.get(each, missing) for each in product] for product in references]
+        self.asked += len(wanted)
+        return [self._late.get(each.reference) or self._loaded(each) for each in wanted]
+
+    def _loaded(self, wanted: Wanted) -> Future[Loaded]:
+        future: Future[Loaded] = Future()
+        future.set_result(self._result(wanted))
+        return future
+
+    def _result(self, wanted: Wanted) -> Loaded:
+        image = self.pictures.get(wanted.reference, ImageMissing("not_found", "no such picture"))
+        if isinstance(image, ImageMissing):
+            return image
+        validators = Validators(sha256=sha256(image.tobytes()).hexdigest()[:32])
+        return Unchanged(validators) if wanted.known == validators else Picture(image, validators)
 
     def close(self) -> None:
         """See `ports.Images`."""
 
 
 class MemoryScoreCache:
-    """Scores by content digest, as long as the process lives."""
+    """What was scored before, as long as the process lives."""
 
     def __init__(self) -> None:
         self._scores: dict[str, float] = {}
+        self.creatives: dict[str, Creative] = {}
 
     def get(self, digests: Sequence[str]) -> Sequence[float | None]:
         """See `ports.ScoreCache`."""
         return [self._scores.get(digest) for digest in digests]
 
-    def put(self, scores: Mapping[str, float]) -> None:
+    def recall(self, sources: Sequence[str]) -> Sequence[Creative | None]:
+        """See `ports.ScoreCache`."""
+        return [self.creatives.get(source) for source in sources]
+
+    def put(self, scores: Mapping[str, float], creatives: Mapping[str, Creative]) -> None:
         """See `ports.ScoreCache`."""
         self._scores |= scores
+        self.creatives |= creatives
 
 
 class BrightnessScorer:

@@ -41,7 +41,10 @@ def _listed(value: object) -> object:
 
 
 Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_listed)]
-Schemes = Annotated[tuple[Literal["http", "https", "file", "data"], ...], NoDecode, BeforeValidator(_listed)]
+Schemes = Annotated[
+    tuple[Literal["http", "https", "file", "data", "s3", "gs"], ...], NoDecode, BeforeValidator(_listed)
+]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Ports = Annotated[frozenset[Port], NoDecode, BeforeValidator(_listed)]
@@ -98,13 +101,36 @@ class ServerSettings(BaseSettings):
     model_dir: Path | None = Field(
         default=None, description="folder with contract.json, golden.jsonl and the tokenizer"
     )
-    image_schemes: Schemes = Field(default=("https", "data"), description="of http, https, file, data")
+    image_schemes: Schemes = Field(
+        default=("https", "data"), description="of http, https, file, data, s3, gs"
+    )
     image_roots: Paths = Field(default=(), description="folders that `file:` pictures may lie in")
     image_networks: Networks = Field(
         default=(),
         description="networks that are not public and hold picture servers of one's own: 10.1.2.0/24",
     )
     image_ports: Ports = Field(default=frozenset({80, 443}), description="ports that picture URLs may name")
+    image_hosts: Names = Field(default=(), description="only these hosts: shop.example, *.cdn.example")
+    image_hosts_denied: Names = Field(default=(), description="never these hosts, whatever is allowed")
+    image_buckets: Names = Field(
+        default=(), description="what s3: and gs: pictures may lie in: s3://pictures, gs://shop/public/"
+    )
+    image_proxy: str | None = Field(
+        default=None, description="`http://host:port` that pictures are fetched through, by CONNECT"
+    )
+    image_ca_file: Path | None = Field(
+        default=None, description="PEM file for https pictures; without it the system's"
+    )
+    image_timeout_s: PositiveFloat = Field(default=10.0, description="one attempt, redirects included")
+    image_connections: PositiveInt = Field(default=128, description="attempts at once, in all")
+    image_connections_per_host: PositiveInt = 32
+    image_host_patience_s: PositiveFloat = Field(
+        default=900.0, description="records wait so long for a host that is away; then they go on without"
+    )
+    image_cache_dir: Path | None = Field(
+        default=None, description="folder of this worker for picture bodies; None: none are kept"
+    )
+    image_cache_bytes: PositiveInt = 2 * 2**30
     max_record_bytes: PositiveInt = Field(default=2**20, description="a larger record is rejected")
 
     def kafka(self) -> KafkaConnection:

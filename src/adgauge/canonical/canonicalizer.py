@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from adgauge.product import ProductRecord
 from adgauge.records import CanonicalInput, Flag, ImageMissing, ImageResult
 
 Array = npt.NDArray[np.generic]
+
+_OF_PICTURES = ("image", "has_image")
 
 _NUMERIC: Mapping[str, Callable[[ProductRecord], float]] = {
     "log1p_price": lambda product: math.log1p(product.price or 0.0),
@@ -44,32 +47,48 @@ class Canonicalizer:
         """The URLs or paths of the pictures the model looks at, MAIN first, the largest of each."""
         return tuple(picture.urls[0] for picture in product.pictures[: self._spec.image.count])
 
-    def canonicalize(
-        self, products: Sequence[ProductRecord], images: Sequence[Sequence[ImageResult]]
-    ) -> list[CanonicalInput | RecordRejected]:
-        """One result a product, in order; `images` are those of its `image_references`, in order.
+    def draft(self, product: ProductRecord) -> Draft:
+        """Everything of the canonical input that needs no picture."""
+        tokens = self._text.encode(product)
+        arrays = {
+            tensor.name: self._array(tensor, product, tokens)
+            for tensor in self._inputs
+            if tensor.holds not in _OF_PICTURES
+        }
+        references = self.image_references(product)
+        return Draft(product.parent_asin, references, arrays, len(tokens.ids), tokens.flags)
+
+    def complete(self, draft: Draft, images: Sequence[ImageResult]) -> CanonicalInput | RecordRejected:
+        """With the pictures of its references, in order.
 
         A product is rejected only when the contract requires a picture and there is none.
         """
-        return [self._one(product, found) for product, found in zip(products, images, strict=True)]
-
-    def _one(self, product: ProductRecord, images: Sequence[ImageResult]) -> CanonicalInput | RecordRejected:
         shown = sum(isinstance(image, np.ndarray) for image in images)
         if self._spec.image.required and not shown:
             return RecordRejected(RejectReason.NO_IMAGE, "canonicalize", _why(images))
-        tokens = self._text.encode(product)
-        arrays = {tensor.name: self._array(tensor, product, images, tokens) for tensor in self._inputs}
-        flags = tokens.flags if shown else tokens.flags | {Flag.NO_IMAGE}
-        return CanonicalInput(arrays, len(tokens.ids), flags, digest(arrays))
+        arrays = {
+            tensor.name: draft.arrays[tensor.name]
+            if tensor.name in draft.arrays
+            else self._picture_array(tensor, images)
+            for tensor in self._inputs
+        }
+        flags = draft.flags if shown else draft.flags | {Flag.NO_IMAGE}
+        return CanonicalInput(arrays, draft.rung, flags, digest(arrays))
 
-    def _array(
-        self, tensor: TensorSpec, product: ProductRecord, images: Sequence[ImageResult], tokens: Tokens
-    ) -> Array:
+    def canonicalize(
+        self, products: Sequence[ProductRecord], images: Sequence[Sequence[ImageResult]]
+    ) -> list[CanonicalInput | RecordRejected]:
+        """One result a product, in order; `images` are those of its `image_references`, in order."""
+        pairs = zip(products, images, strict=True)
+        return [self.complete(self.draft(product), found) for product, found in pairs]
+
+    def _picture_array(self, tensor: TensorSpec, images: Sequence[ImageResult]) -> Array:
+        if tensor.holds == "image":
+            return _stack(images, self._spec).reshape(tensor.shape)
+        return _present(images, self._spec.image.count)
+
+    def _array(self, tensor: TensorSpec, product: ProductRecord, tokens: Tokens) -> Array:
         match tensor.holds:
-            case "image":
-                return _stack(images, self._spec).reshape(tensor.shape)
-            case "has_image":
-                return _present(images, self._spec.image.count)
             case "token_ids":
                 return tokens.ids
             case "token_mask":
@@ -79,8 +98,27 @@ class Canonicalizer:
             case "numeric":
                 values = [_NUMERIC[name](product) for name in self._spec.numeric]
                 return np.array(values, dtype=np.float32)
-            case "score":  # an output; _check_inputs has refused it
+            case _:  # of pictures, or an output, which _check_inputs has refused
                 raise AssertionError(tensor.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A canonical input but for its pictures: the other arrays by name, and the pictures' references."""
+
+    product_id: str
+    references: tuple[str, ...]
+    arrays: Mapping[str, Array]
+    rung: int
+    flags: frozenset[Flag]
+
+    def source_digest(self) -> str:
+        """Sha256 (hex): the same arrays and references, whatever the pictures behind them are now."""
+        state = hashlib.sha256(digest(self.arrays).encode())
+        for reference in self.references:
+            data = reference.encode(errors="surrogatepass")
+            state.update(len(data).to_bytes(8, "little") + data)
+        return state.hexdigest()
 
 
 def digest(arrays: Mapping[str, Array]) -> str:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adgauge.cli.rows import Row, Write
+from adgauge.pipeline.creatives import Asked
+from adgauge.pipeline.scoring import Work
 from adgauge.records import Envelope, Outcome, OutcomeKind
 
-Raw = Envelope[bytes | None]
-Decide = Callable[[Sequence[Raw]], Sequence[Outcome]]
+Decide = Callable[[Sequence[Any]], Sequence[Outcome | Envelope[Asked]]]
 
 
 @dataclass
@@ -79,16 +80,17 @@ class Decisions:
         self._write_rows = write_rows
         self._write_rejects = write_rejects
         self._lock = threading.Lock()
-        self._ended: dict[int, tuple[Raw, Outcome]] = {}
+        self._ended: dict[int, tuple[Work, Outcome]] = {}
 
-    def decide(self, batch: Sequence[Raw]) -> Sequence[Outcome]:
+    def decide(self, batch: Sequence[Work]) -> Sequence[Outcome | Envelope[Asked]]:
         """Run the pipeline and remember its outcomes."""
-        outcomes = self._decide(batch)
+        results = self._decide(batch)
         with self._lock:
-            for record, outcome in zip(batch, outcomes, strict=True):
-                self._ended[outcome.position.offset] = record, outcome
-                self.summary.count(outcome)
-        return outcomes
+            for record, result in zip(batch, results, strict=True):
+                if isinstance(result, Outcome):
+                    self._ended[result.position.offset] = record, result
+                    self.summary.count(result)
+        return results
 
     def flush(self, next_line: int) -> None:
         """Write everything before `next_line`."""
@@ -117,7 +119,7 @@ def _row(outcome: Outcome) -> Row:
     )
 
 
-def _reject(record: Raw, outcome: Outcome) -> dict[str, Any]:
+def _reject(record: Work, outcome: Outcome) -> dict[str, Any]:
     """A rejected line: as text where it is text, else in base64."""
     value, rejection = record.value or b"", outcome.rejection
     if rejection is None:

@@ -22,13 +22,13 @@ from adgauge.cli.rows import Write, json_writer, line_file, row_file, text_write
 from adgauge.cli.terminal import Progress
 from adgauge.contract import CONTRACT_FILE
 from adgauge.errors import ConfigurationError
-from adgauge.images.http import HttpPolicy
-from adgauge.images.loader import ImageLoader
 from adgauge.pipeline.circuit import Circuits, Patience
 from adgauge.pipeline.fuse import Fuse
+from adgauge.pipeline.ports import Images
 from adgauge.pipeline.runner import Limits, Runner
 from adgauge.pipeline.scoring import ScoringPipeline
 from adgauge.telemetry.metrics import Metrics
+from adgauge.wiring import image_loader
 
 LIMITS = Limits(
     batch_records=32,
@@ -39,6 +39,8 @@ LIMITS = Limits(
     commit_interval_s=0.5,
     drain_s=10.0,
 )
+HOST_PATIENCE_S = 30.0
+"""Somebody waits at the terminal."""
 EMBEDDED_DEADLINE_S = 60.0
 """Our own Triton shares this machine's CPU with whatever else runs: slow is not away."""
 
@@ -65,11 +67,8 @@ def score_file(
         triton, check_triton = stack.enter_context(_triton(model_dir, settings))
         admitted = admit(model_dir, triton, metrics, requests=settings.triton_requests)
         stack.callback(admitted.scorer.close)
-        images = ImageLoader(
-            admitted.contract.spec.image,
-            schemes={*settings.image_schemes, "file"},
-            roots=roots,
-            http=HttpPolicy(ports=settings.image_ports, allowed_networks=settings.image_networks),
+        images = image_loader(
+            admitted.contract.spec.image, settings, metrics, roots=roots, patience_s=HOST_PATIENCE_S
         )
         stack.callback(images.close)
         stack.callback(stop.set)  # before anything is closed: threads that wait for Triton give up
@@ -88,7 +87,7 @@ def score_file(
 
 
 def _pipeline(
-    admitted: AdmittedModel, images: ImageLoader, metrics: Metrics, stop: threading.Event, max_bytes: int
+    admitted: AdmittedModel, images: Images, metrics: Metrics, stop: threading.Event, max_bytes: int
 ) -> ScoringPipeline:
     return ScoringPipeline(
         canonicalizer=admitted.canonicalizer,

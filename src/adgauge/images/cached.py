@@ -54,12 +54,23 @@ class CachedHttp:
 
     def fetch(self, reference: str, known: Validators | None = None, trace: Trace = untold) -> Fetched:
         """The bytes, or `Unchanged` where `known` was given and still holds; raises ImageError."""
+        at_hand = self.at_hand(reference, known, trace)
+        return self.ask(reference, known, trace) if at_hand is None else at_hand
+
+    def at_hand(
+        self, reference: str, known: Validators | None = None, trace: Trace = untold
+    ) -> Fetched | None:
+        """The answer that needs no network, else None; raises the ImageError of a moment ago."""
         if (failed := self._failures.of(reference)) is not None:
             self._count("negative")
             trace("memory", f"failed a moment ago: {failed}")
             raise failed
+        return self._fresh(reference, known, trace)
+
+    def ask(self, reference: str, known: Validators | None = None, trace: Trace = untold) -> Fetched:
+        """The host's answer; raises ImageError."""
         try:
-            return self._fetch(reference, known, trace)
+            return self._ask(reference, known, trace)
         except ImageError as exc:
             self._failures.remember(reference, exc)
             raise
@@ -70,14 +81,21 @@ class CachedHttp:
         if self._cache is not None:
             self._cache.close()
 
-    def _fetch(self, url: str, known: Validators | None, trace: Trace) -> Fetched:
-        stored = self._cache.validators(url) if self._cache is not None else None
-        for each in filter(None, (known, stored)):
-            if self._is_fresh(each) and (kept := self._kept(url, each, known)):
+    def _fresh(self, url: str, known: Validators | None, trace: Trace) -> Fetched | None:
+        for each in (known, self._stored(url)):
+            if each is None or self._clock_ms() >= each.fresh_until_ms:
+                continue
+            if kept := self._kept(url, each, known):
                 self._count("fresh")
                 trace("cache", f"fresh for {(each.fresh_until_ms - self._clock_ms()) / 1000:.0f} s")
                 return kept
-        asked = _more_telling(known, stored)
+        return None
+
+    def _stored(self, url: str) -> Validators | None:
+        return self._cache.validators(url) if self._cache is not None else None
+
+    def _ask(self, url: str, known: Validators | None, trace: Trace) -> Fetched:
+        asked = _more_telling(known, self._stored(url))
         answer = self._http.get(url, asked, trace)
         if answer.body is not None:
             return self._received(url, answer, answer.body, known)
@@ -86,9 +104,6 @@ class CachedHttp:
             return kept
         answer = self._http.get(url, None, trace)  # the body that was confirmed is gone from the disk
         return self._received(url, answer, answer.body or b"", known)
-
-    def _is_fresh(self, validators: Validators) -> bool:
-        return self._clock_ms() < validators.fresh_until_ms
 
     def _confirmed(self, url: str, answer: Answer, known: Validators | None) -> Fetched | None:
         if self._cache is not None and answer.may_store:

@@ -2,138 +2,156 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import random
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from threading import Lock
 
 from adgauge.canonical.image import DecodeLimits, ImageError
 from adgauge.contract import ImageSpec
+from adgauge.errors import BackendUnavailable
+from adgauge.images.cached import CachedHttp
 from adgauge.images.decoder import Orders
 from adgauge.images.decoders import DecoderPool
+from adgauge.images.fetched import Body, Fetched
+from adgauge.images.hosts import Hosts, Manners
 from adgauge.images.http import HttpPolicy, HttpSource
+from adgauge.images.http_cache import HttpCache
+from adgauge.images.objects import ObjectStores
 from adgauge.images.sources import Sources, host_of
-from adgauge.records import ImageMissing, ImageResult
+from adgauge.records import ImageMissing, Loaded, Picture, Wanted
+from adgauge.telemetry.metrics import Metrics
+
+CLOSED = ImageMissing("timeout", "the loader was closed")
 
 
 @dataclass(frozen=True, slots=True)
-class Pools:
-    """How much is done at once, and what decoding one picture may take."""
+class Places:
+    """Where pictures may come from: `schemes` of https, http, file, data, s3, gs; `roots` are the folders
+    that `file:` URLs and bare paths may lead to, `buckets` the object stores' part that may be read.
+    """
 
-    fetch_threads: int = 16
-    per_host: int = 4
-    decoders: int = 2
-    decode_seconds: float = 5.0
-    decode_memory_bytes: int = 448 * 2**20
+    schemes: Collection[str]
+    roots: Sequence[Path] = ()
+    buckets: Sequence[str] = ()
+    http: HttpPolicy = field(default_factory=HttpPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Where bodies are kept for a next time, and how many bytes of them."""
+
+    folder: Path
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How many pictures are decoded at once, and what one may take."""
+
+    processes: int = 2
+    seconds: float = 5.0
+    memory_bytes: int = 448 * 2**20
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
 
 
 class ImageLoader:
-    """Implements `ports.Images`: a bounded pool of fetching threads in front of a pool of decoders.
-
-    `roots` are the folders that `file:` URLs and bare paths may lead to; `schemes` are the allowed ones
-    of https, http, file and data.
+    """Implements `ports.Images`: hosts are asked by `Hosts`, bodies are kept on `disk` where one is given, a
+    pool of processes decodes. Raises ConfigurationError for places that cannot be used.
     """
 
     def __init__(
         self,
         spec: ImageSpec,
+        places: Places,
+        metrics: Metrics,
         *,
-        schemes: Collection[str],
-        roots: Sequence[Path] = (),
-        limits: DecodeLimits | None = None,
-        http: HttpPolicy | None = None,
-        pools: Pools | None = None,
+        manners: Manners | None = None,
+        disk: Disk | None = None,
+        decoding: Decoding | None = None,
     ) -> None:
-        limits, pools = limits or DecodeLimits(), pools or Pools()
-        self._http = HttpSource(http or HttpPolicy(), schemes, limits.max_bytes)
-        self._sources = Sources(schemes, roots, self._http, limits.max_bytes)
-        orders = Orders(spec, limits, pools.decode_seconds, pools.decode_memory_bytes)
-        self._decoders = DecoderPool(pools.decoders, orders)
-        self._fetchers = HostPool(pools.fetch_threads, pools.per_host)
+        decoding = decoding or Decoding()
+        max_bytes = decoding.limits.max_bytes
+        self._metrics = metrics
+        self._sources = sources_of(places, max_bytes, metrics, disk)
+        orders = Orders(spec, decoding.limits, decoding.seconds, decoding.memory_bytes)
+        self._decoders = DecoderPool(decoding.processes, orders)
+        self._hosts: Hosts[Fetched] = Hosts(manners or Manners(), metrics, random.random)
+        self._lock = Lock()
+        self._in_flight: dict[Wanted, Future[Loaded]] = {}
 
-    def load(self, references: Sequence[Sequence[str]]) -> Sequence[Sequence[ImageResult]]:
-        """For each product, for each of its references, the picture or why there is none.
-
-        A reference that several products share is fetched once. Raises BackendUnavailable when no
-        decoder can be started, never for a picture.
-        """
-        distinct = dict.fromkeys(chain.from_iterable(references))
-        pending = {
-            reference: self._fetchers.submit(host_of(reference), partial(self._picture, reference))
-            for reference in distinct
-        }
-        return [[pending[reference].result() for reference in product] for product in references]
+    def begin(self, wanted: Sequence[Wanted]) -> Sequence[Future[Loaded]]:
+        """See `ports.Images`. What is wanted twice at a time is fetched once."""
+        if (why := self._hosts.why_away()) is not None:
+            raise BackendUnavailable("images", why)
+        return [self._begin(each) for each in wanted]
 
     def close(self) -> None:
         """Stop the pools. Never raises."""
-        self._fetchers.close()
-        self._http.close()
+        self._hosts.close()
+        self._sources.close()
         self._decoders.close()
 
-    def _picture(self, reference: str) -> ImageResult:
+    def _begin(self, wanted: Wanted) -> Future[Loaded]:
+        with self._lock:
+            if (running := self._in_flight.get(wanted)) is not None:
+                return running
+            loaded = self._in_flight[wanted] = Future()
+        loaded.add_done_callback(partial(self._done, wanted))
         try:
-            return self._decoders.decode(self._sources.fetch(reference))
+            at_hand = self._sources.at_hand(wanted.reference, wanted.known)
         except ImageError as exc:
-            return ImageMissing(exc.reason, exc.detail)
+            loaded.set_result(ImageMissing(exc.reason, exc.detail))
+            return loaded
+        if at_hand is not None and not isinstance(at_hand, Body):
+            loaded.set_result(at_hand)
+            return loaded
+        if at_hand is not None:
+            fetched = self._hosts.submit(None, lambda: at_hand)
+        else:
+            attempt = partial(self._sources.fetch, wanted.reference, wanted.known)
+            fetched = self._hosts.submit(host_of(wanted.reference), attempt)
+        fetched.add_done_callback(partial(self._finish, loaded))
+        return loaded
 
-
-Call = Callable[[], ImageResult]
-
-
-class HostPool:
-    """Threads that work for many hosts, at most `per_host` at once for one: calls that wait for a slow host
-    wait in its own queue and occupy no thread.
-    """
-
-    def __init__(self, threads: int, per_host: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
-        self._per_host = per_host
-        self._lock = Lock()
-        self._running: Counter[str] = Counter()
-        self._waiting: dict[str, deque[tuple[Future[ImageResult], Call]]] = {}
-
-    def submit(self, host: str | None, call: Call) -> Future[ImageResult]:
-        """Run `call` when the host has a free slot; `None` is no host and has no limit of its own."""
-        if host is None:
-            return self._executor.submit(call)
-        future: Future[ImageResult] = Future()
+    def _done(self, wanted: Wanted, _: Future[Loaded]) -> None:
         with self._lock:
-            if self._running[host] >= self._per_host:
-                self._waiting.setdefault(host, deque()).append((future, call))
-                return future
-            self._running[host] += 1
-        self._executor.submit(self._run, host, future, call)
-        return future
+            del self._in_flight[wanted]
 
-    def close(self) -> None:
-        """Finish what runs and cancel what waits."""
-        with self._lock:
-            for future, _ in chain.from_iterable(self._waiting.values()):
-                future.cancel()
-            self._waiting.clear()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def _run(self, host: str, future: Future[ImageResult], call: Call) -> None:
+    def _finish(self, loaded: Future[Loaded], fetched: Future[Fetched]) -> None:
+        """On the thread that fetched: it decodes as well, so that bodies wait where there is a thread."""
         try:
-            future.set_result(call())
+            answer = fetched.result()
+            loaded.set_result(self._decoded(answer) if isinstance(answer, Body) else answer)
+        except ImageError as exc:
+            loaded.set_result(ImageMissing(exc.reason, exc.detail))
+        except CancelledError:
+            loaded.set_result(CLOSED)
         except BaseException as exc:  # handed to whoever waits for the result
-            future.set_exception(exc)
-        with self._lock:
-            if following := self._following(host):
-                self._executor.submit(self._run, host, *following)
+            loaded.set_exception(exc)
 
-    def _following(self, host: str) -> tuple[Future[ImageResult], Call] | None:
-        """The host's next call, which takes over the slot; without one the slot is free."""
-        if waiting := self._waiting.get(host):
-            following = waiting.popleft()
-            if not waiting:
-                del self._waiting[host]
-            return following
-        self._running[host] -= 1
-        if not self._running[host]:
-            del self._running[host]
-        return None
+    def _decoded(self, body: Body) -> Loaded:
+        result = self._decoders.decode(body.data)
+        return result if isinstance(result, ImageMissing) else Picture(result, body.validators)
+
+
+def sources_of(places: Places, max_bytes: int, metrics: Metrics, disk: Disk | None) -> Sources:
+    """The sources of all schemes; raises ConfigurationError."""
+    http = CachedHttp(
+        HttpSource(places.http, places.schemes, max_bytes),
+        HttpCache(disk.folder, disk.max_bytes, _now_ms) if disk is not None else None,
+        count=lambda how: metrics.image_answers.labels(how).inc(),
+        count_bytes=metrics.image_bytes.inc,
+    )
+    objects: ObjectStores | None = None
+    if {"s3", "gs"} & set(places.schemes):
+        objects = ObjectStores(places.buckets, max_bytes, places.http.timeout_s)
+    return Sources(places.schemes, places.roots, http, objects, max_bytes)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -11,10 +12,13 @@ from urllib.parse import unquote, urlsplit
 
 from adgauge.canonical.data_url import data_url_bytes
 from adgauge.canonical.image import ImageError, ImageReason
+from adgauge.images.cached import CachedHttp
+from adgauge.images.fetched import Body, Fetched, Trace, untold
 from adgauge.images.guard import URL_CHARS
-from adgauge.images.http import HttpSource
+from adgauge.images.objects import ObjectStores
+from adgauge.records import Unchanged, Validators
 
-SCHEMES = frozenset({"https", "http", "file", "data"})
+SCHEMES = frozenset({"https", "http", "file", "data", "s3", "gs"})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 
 
@@ -27,40 +31,87 @@ def scheme_of(reference: str) -> str:
 
 
 def host_of(reference: str) -> str | None:
-    """The host whose share of connections a reference takes; None for what needs no network."""
-    if scheme_of(reference) not in ("http", "https"):
+    """The host or bucket whose share of connections a reference takes; None for what needs no network."""
+    scheme = scheme_of(reference)
+    if scheme not in ("http", "https", "s3", "gs"):
         return None
     try:
-        return urlsplit(reference).hostname
+        host = urlsplit(reference).hostname
     except ValueError:
         return None
+    return f"{scheme}://{host}" if host is not None and scheme in ("s3", "gs") else host
 
 
 class Sources:
     """Gets the bytes of a reference where its scheme is allowed. Called from several threads at once."""
 
     def __init__(
-        self, schemes: Collection[str], roots: Sequence[Path], http: HttpSource, max_bytes: int
+        self,
+        schemes: Collection[str],
+        roots: Sequence[Path],
+        http: CachedHttp,
+        objects: ObjectStores | None,
+        max_bytes: int,
     ) -> None:
         self._schemes = frozenset(schemes)
         self._roots = tuple(root.resolve() for root in roots)
         self._http = http
+        self._objects = objects
         self._max_bytes = max_bytes
 
-    def fetch(self, reference: str) -> bytes:
-        """At most `max_bytes` bytes; raises ImageError."""
+    def at_hand(self, reference: str, known: Validators | None) -> Fetched | None:
+        """What is known without asking anybody, else None; raises ImageError for what was refused lately."""
+        match scheme_of(reference):
+            case "data" if known is not None and "data" in self._schemes:
+                return Unchanged(known)  # the reference is the picture
+            case ("http" | "https") as scheme if scheme in self._schemes:
+                return self._http.at_hand(_url(reference), known)
+            case _:
+                return None
+
+    def fetch(self, reference: str, known: Validators | None = None, trace: Trace = untold) -> Fetched:
+        """See `fetched.Source`; at most `max_bytes` bytes."""
         scheme = scheme_of(reference)
         if scheme not in self._schemes:
             allowed = ", ".join(sorted(self._schemes))
             raise ImageError(ImageReason.SCHEME_NOT_ALLOWED, f"{scheme[:20]} is not among {allowed}")
         match scheme:
             case "data":
-                return data_url_bytes(reference, self._max_bytes)
+                return _body(data_url_bytes(reference, self._max_bytes), known)
             case "file":
-                return read_below(file_path(reference), self._roots, self._max_bytes)
+                return _file(file_path(reference), self._roots, self._max_bytes, known)
+            case "s3" | "gs" if self._objects is not None:
+                return self._objects.fetch(reference, known, trace)
             case _:
-                url = f"https:{reference}" if reference.startswith("//") else reference
-                return self._http.fetch(url)
+                return self._http.ask(_url(reference), known, trace)
+
+    def close(self) -> None:
+        """Close connections and caches. Never raises."""
+        self._http.close()
+        if self._objects is not None:
+            self._objects.close()
+
+
+def sha256_prefix(data: bytes) -> str:
+    """What `Validators.sha256` holds of a body."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _url(reference: str) -> str:
+    return f"https:{reference}" if reference.startswith("//") else reference
+
+
+def _body(data: bytes, known: Validators | None, etag: str = "") -> Fetched:
+    validators = Validators(etag=etag, sha256=sha256_prefix(data))
+    same = known is not None and known.sha256 == validators.sha256
+    return Unchanged(validators) if same else Body(data, validators)
+
+
+def _file(path: PurePosixPath, roots: Sequence[Path], max_bytes: int, known: Validators | None) -> Fetched:
+    data, etag = read_below(path, roots, max_bytes, known.etag if known is not None else "")
+    if data is None and known is not None:
+        return Unchanged(known)
+    return _body(data or b"", known, etag)
 
 
 def file_path(reference: str) -> PurePosixPath:
@@ -79,30 +130,38 @@ def file_path(reference: str) -> PurePosixPath:
     return path
 
 
-def read_below(path: PurePosixPath, roots: Sequence[Path], max_bytes: int) -> bytes:
-    """The bytes of a regular file that lies, symbolic links followed, below one of the resolved roots."""
+def read_below(
+    path: PurePosixPath, roots: Sequence[Path], max_bytes: int, known_etag: str = ""
+) -> tuple[bytes | None, str]:
+    """The bytes of a regular file that lies, symbolic links followed, below one of the resolved roots, and a
+    tag of this version of it; no bytes when that is `known_etag`.
+    """
     outside = not roots
     for root in roots:
         real = Path(os.path.realpath(root / path))
         if not real.is_relative_to(root):
             outside = True
         elif os.path.lexists(real):
-            return _read_regular(real, max_bytes)
+            return _read_regular(real, max_bytes, known_etag)
     if outside:
         raise ImageError(ImageReason.OUTSIDE_ROOT, "the file is not below an allowed folder")
     raise ImageError(ImageReason.NOT_FOUND, "no such file")
 
 
-def _read_regular(real: Path, max_bytes: int) -> bytes:
+def _read_regular(real: Path, max_bytes: int, known_etag: str) -> tuple[bytes | None, str]:
     """Opened without following a link put there meanwhile and without waiting for a pipe's writer."""
     try:
         handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
                 raise ImageError(ImageReason.UNREADABLE, "not a regular file")
+            etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+            if etag == known_etag:
+                return None, etag
             data = file.read(max_bytes + 1)
     except OSError as exc:
         raise ImageError(ImageReason.UNREADABLE, f"{exc.strerror}") from exc
     if len(data) > max_bytes:
         raise ImageError(ImageReason.TOO_LARGE, f"more than {max_bytes} bytes")
-    return data
+    return data, etag

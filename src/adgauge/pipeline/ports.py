@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 from adgauge.errors import RecordRejected
 from adgauge.records import (
     CanonicalInput,
+    Creative,
     Envelope,
-    ImageResult,
+    Loaded,
     Partition,
     Rejection,
     Score,
     Tombstone,
+    Wanted,
 )
 
 
@@ -71,11 +74,11 @@ class Source(Protocol):
 class Images(Protocol):
     """Gets and decodes pictures. Called from pipeline threads, many at once."""
 
-    def load(self, references: Sequence[Sequence[str]]) -> Sequence[Sequence[ImageResult]]:
-        """For each product its chosen references (URL, path or data: URL); for each reference its picture.
+    def begin(self, wanted: Sequence[Wanted]) -> Sequence[Future[Loaded]]:
+        """Begin to get each picture. Returns at once; each future ends within the loader's limits of time.
 
-        Never raises for a bad picture: a missing image is an ordinary input. Raises BackendUnavailable
-        when it cannot work at all.
+        A bad picture is an `ImageMissing`, an ordinary input. Raises BackendUnavailable, here or from a
+        future, when pictures cannot be had at all; then they are asked for again.
         """
 
     def close(self) -> None:
@@ -83,16 +86,19 @@ class Images(Protocol):
 
 
 class ScoreCache(Protocol):
-    """Scores of unchanged content, by generation and content digest. Called from pipeline threads.
+    """What was scored before, under the worker's generation. Called from pipeline threads.
 
     A cache may forget at any time and must never raise: a failing cache is a miss.
     """
 
     def get(self, digests: Sequence[str]) -> Sequence[float | None]:
-        """The score of each digest under the worker's generation, or None."""
+        """The score of each content digest, or None."""
 
-    def put(self, scores: Mapping[str, float]) -> None:
-        """Remember scores by digest."""
+    def recall(self, sources: Sequence[str]) -> Sequence[Creative | None]:
+        """What came of each source digest (text and references) when it was last scored, or None."""
+
+    def put(self, scores: Mapping[str, float], creatives: Mapping[str, Creative]) -> None:
+        """Remember scores by content digest, and creatives by source digest."""
 
 
 class Scorer(Protocol):

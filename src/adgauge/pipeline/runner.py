@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any, Protocol
 
 from prometheus_client import Gauge
 
@@ -17,12 +21,21 @@ from adgauge.telemetry.metrics import Metrics, Rebalance
 
 log = logging.getLogger(__name__)
 
+
+class Waiting(Protocol):
+    """The payload of a record that cannot be decided yet: `score` gave it back, and gets it again."""
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Call once it can be, at least once, from any thread; at once when it can be now."""
+
+
 Raw = Envelope[bytes | None]
-Batch = Sequence[Raw]
-Score = Callable[[Batch], Sequence[Outcome]]
+Record = Envelope[Any]  # Raw, or Envelope[Waiting]
+Score = Callable[[Sequence[Record]], Sequence[Outcome | Record]]
 
 AHEAD = 10
-"""Times `Limits.records` may be done behind a record that is not: a restart does them again."""
+"""Times `Limits.records` may be done behind a record that is not: a restart does them again. As many may
+wait for pictures."""
 STUCK_S = 60.0
 """A record that is undecided for so long is named in the log, as often."""
 POLL_S = 0.1
@@ -43,17 +56,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
-    """A batch on a thread, and when its first record was polled."""
+class _Polled:
+    """A record and when it was polled."""
 
-    records: Batch
+    record: Record
     since: float
 
 
 class Runner:
     """Polls, batches, hands out, commits what is done. It is the source's `PartitionListener`.
 
-    `score` decides a batch (`ScoringPipeline.run`), on several threads. `clock` counts seconds.
+    `score` decides a batch (`ScoringPipeline.run`), on several threads; what it gives back instead of an
+    outcome is asked for again once that is worth while, and takes no thread until then. `clock` counts
+    seconds.
     `blocked()` is asked once a loop why nothing may be consumed now, None when something may; what it raises
     ends the run. `progressed()` is called once a loop: alive means that this loop goes round. `pool` runs the
     batches, by default on `limits.batches` threads.
@@ -88,9 +103,12 @@ class Runner:
         self._progressed = progressed
         self._tracker = OffsetTracker()
         self._pool = pool or ThreadPoolExecutor(limits.batches, thread_name_prefix="batch")
-        self._waiting: list[Raw] = []
-        self._waiting_since = 0.0
-        self._running: dict[Future[Sequence[Outcome]], _Running] = {}
+        self._waiting: list[_Polled] = []
+        self._lingers_since = 0.0
+        self._running: dict[Future[Sequence[Outcome | Record]], Sequence[_Polled]] = {}
+        self._late: dict[int, _Polled] = {}
+        self._late_numbers = count()
+        self._ready: deque[int] = deque()  # numbers of late records, appended by any thread
         self._records = 0
         self._bytes = 0
         self._paused = False
@@ -158,18 +176,20 @@ class Runner:
         """
         moves = self._tracker.moves()
         self._take(self._poll(), moves)
+        self._take_ready()
         self._submit_due()
         for batch in self._collect():
-            self._submit(batch.records, batch.since)
+            self._submit(batch)
         self._balance()
         if self._clock() - self._committed_at >= self._limits.commit_interval_s:
             self._commit()
             self._measure_lag()
+            self._leave_what_left()
         self._report()
 
     def _poll(self) -> Sequence[Raw]:
-        waited_s = self._clock() - self._waiting_since
-        timeout_s = max(self._limits.linger_s - waited_s, 0.0) if self._waiting else POLL_S
+        lingered_s = self._clock() - self._lingers_since
+        timeout_s = max(self._limits.linger_s - lingered_s, 0.0) if self._waiting else POLL_S
         try:
             return self._source.poll(min(timeout_s, POLL_S))
         except BackendUnavailable as error:
@@ -190,54 +210,78 @@ class Runner:
 
     def _take(self, records: Sequence[Raw], moves: Mapping[Partition, int]) -> None:
         ours = [record for record in records if self._tracker.deliver(record.position, moves)]
-        if ours and not self._waiting:
-            self._waiting_since = self._clock()
         for record in ours:
-            self._waiting.append(record)
             self._hold(record, 1)
+        self._line_up([_Polled(record, self._clock()) for record in ours])
+
+    def _take_ready(self) -> None:
+        """Records whose wait is over wait for a batch like new ones."""
+        over = [self._late.pop(number, None) for number in _drained(self._ready)]
+        self._line_up([each for each in over if each is not None])
+
+    def _line_up(self, records: Sequence[_Polled]) -> None:
+        if records and not self._waiting:
+            self._lingers_since = self._clock()
+        self._waiting += records
 
     def _submit_due(self) -> None:
         """Start every full batch, and a smaller one when its first record has lingered."""
         size = self._limits.batch_records
         while len(self._waiting) >= size:
-            self._submit(self._waiting[:size], self._waiting_since)
+            self._submit(self._waiting[:size])
             del self._waiting[:size]
-            self._waiting_since = self._clock()
-        if self._waiting and self._clock() - self._waiting_since >= self._limits.linger_s:
-            self._submit(self._waiting, self._waiting_since)
+            self._lingers_since = self._clock()
+        if self._waiting and self._clock() - self._lingers_since >= self._limits.linger_s:
+            self._submit(self._waiting)
             self._waiting = []
 
-    def _submit(self, records: Batch, since: float) -> None:
+    def _submit(self, records: Sequence[_Polled]) -> None:
         batch = self._still_ours(records)
         if batch:
-            self._running[self._pool.submit(self._score, batch)] = _Running(batch, since)
+            future = self._pool.submit(self._score, [each.record for each in batch])
+            self._running[future] = batch
 
-    def _still_ours(self, records: Batch) -> Batch:
+    def _still_ours(self, records: Iterable[_Polled]) -> list[_Polled]:
         """Without records of partitions that went to another worker while they waited."""
         ours = []
-        for record in records:
-            if self._tracker.tracks(record.position):
-                ours.append(record)
+        for each in records:
+            if self._tracker.tracks(each.record.position):
+                ours.append(each)
             else:
-                self._hold(record, -1)
+                self._hold(each.record, -1)
         return ours
 
-    def _collect(self) -> list[_Running]:
+    def _leave_what_left(self) -> None:
+        """A late record of a partition that went away may wait for long."""
+        gone = [
+            number for number, each in self._late.items() if not self._tracker.tracks(each.record.position)
+        ]
+        self._still_ours([self._late.pop(number) for number in gone])
+
+    def _collect(self) -> list[Sequence[_Polled]]:
         """Mark the records of finished batches as done; returns batches that gave up on a backend."""
-        unfinished: list[_Running] = []
+        unfinished: list[Sequence[_Polled]] = []
         for future in [future for future in self._running if future.done()]:
             batch = self._running.pop(future)
             try:
-                outcomes = future.result()
+                results = future.result()
             except BackendUnavailable:
                 unfinished.append(batch)
                 continue
-            for record, outcome in zip(batch.records, outcomes, strict=True):
-                self._tracker.complete(outcome.position)
-                self._hold(record, -1)
+            for polled, result in zip(batch, results, strict=True):
+                if isinstance(result, Envelope):
+                    self._wait_for(result, polled.since)
+                    continue
+                self._tracker.complete(result.position)
+                self._hold(polled.record, -1)
         return unfinished
 
-    def _hold(self, record: Raw, sign: int) -> None:
+    def _wait_for(self, record: Envelope[Waiting], since: float) -> None:
+        number = next(self._late_numbers)
+        self._late[number] = _Polled(record, since)
+        record.payload.then(partial(self._ready.append, number))
+
+    def _hold(self, record: Record, sign: int) -> None:
         self._records += sign
         headers = sum(len(name) + len(value) for name, value in record.headers)
         self._bytes += sign * (len(record.value or b"") + len(record.key or b"") + headers)
@@ -247,7 +291,10 @@ class Runner:
 
         While a backend is away nothing is consumed, and polling goes on: the group must not miss us.
         """
-        load = max(self._records / self._limits.records, self._bytes / self._limits.bytes)
+        late, records = len(self._late), self._limits.records
+        load = max(
+            (self._records - late) / records, late / (records * AHEAD), self._bytes / self._limits.bytes
+        )
         far_ahead = self._tracker.held() >= self._limits.records * AHEAD
         blocked = far_ahead or self._blocked() is not None
         if not self._paused and (blocked or load >= 1.0):
@@ -304,10 +351,9 @@ class Runner:
         self._progressed()
 
     def _oldest_s(self) -> float:
-        since = [batch.since for batch in self._running.values()]
-        if self._waiting:
-            since.append(self._waiting_since)
-        return self._clock() - min(since) if since else 0.0
+        batches = (self._waiting, self._late.values(), *self._running.values())
+        since = min((each.since for batch in batches for each in batch), default=None)
+        return 0.0 if since is None else self._clock() - since
 
     def drain(self, at_once: Callable[[], bool]) -> None:
         """Finish the batches that are running, within `drain_s`, and commit; the others come again elsewhere.
@@ -319,7 +365,7 @@ class Runner:
         self._drop(self._waiting)
         self._waiting = []
         for future in [future for future in self._running if future.cancel()]:
-            self._drop(self._running.pop(future).records)
+            self._drop(self._running.pop(future))
         deadline = self._clock() + self._limits.drain_s
         while self._running and self._clock() < deadline and not at_once():
             self._poll()
@@ -332,11 +378,18 @@ class Runner:
 
     def _collect_last(self) -> None:
         for batch in self._collect():
-            self._drop(batch.records)
+            self._drop(batch)
+        self._drop(self._late.values())
+        self._late = {}
 
-    def _drop(self, records: Batch) -> None:
-        for record in records:
-            self._hold(record, -1)
+    def _drop(self, records: Iterable[_Polled]) -> None:
+        for each in records:
+            self._hold(each.record, -1)
+
+
+def _drained(numbers: deque[int]) -> Iterator[int]:
+    while numbers:
+        yield numbers.popleft()
 
 
 def _names(partitions: Sequence[Partition]) -> str:

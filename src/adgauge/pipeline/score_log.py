@@ -13,7 +13,7 @@ class ScoreLogRecord(BaseModel):
     """A score that became readable, or a deletion. `score` to `digest` are null in a deletion.
 
     (`event_ms`, `offset`) is the order of the product's version; `contract` and `digest` are sha256 (hex)
-    of the model's contract and of the canonical input.
+    of the model's contract and of the canonical input. `image_reason` says why there was no picture.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -29,6 +29,7 @@ class ScoreLogRecord(BaseModel):
     scored_at_ms: int | None
     flags: tuple[Flag, ...]
     digest: str | None
+    image_reason: str | None = None  # lines of 0.1.0 have none
 
 
 def score_log_record(
@@ -48,4 +49,5 @@ def score_log_record(
         scored_at_ms=score.scored_at_ms if score else None,
         flags=tuple(sorted(score.flags)) if score else (),
         digest=score.digest if score else None,
+        image_reason=score.image_reason if score else None,
     )

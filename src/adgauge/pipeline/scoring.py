@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeGuard, TypeVar
 
 from prometheus_client.context_managers import Timer
 
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.errors import RecordRejected, RejectReason
 from adgauge.pipeline.circuit import FUSE, Circuits
+from adgauge.pipeline.creatives import Asked, Candidate, Creatives
 from adgauge.pipeline.fuse import Fuse
 from adgauge.pipeline.ports import DeadLetters, Images, ScoreCache, ScoreLog, Scorer, ScoreStore
 from adgauge.product import ProductRecord, parse_id, parse_product
 from adgauge.records import (
     CanonicalInput,
+    Creative,
     Envelope,
-    ImageMissing,
-    ImageResult,
     Outcome,
     OutcomeKind,
     Rejection,
@@ -28,25 +28,18 @@ from adgauge.records import (
 from adgauge.telemetry.metrics import CacheResult, Metrics, Stage
 
 Raw = Envelope[bytes | None]
+Work = Raw | Envelope[Asked]
+"""A record as it came, or one whose pictures were asked for before."""
 Ended = Tombstone | RecordRejected
 """What needs no score: a deletion, or a record that can never have one."""
 Entry = Score | Tombstone | RecordRejected
 """What there is to write down about a record."""
 
-NO_REFERENCE = "no_reference"
-"""Why a product has no picture that names none."""
+IMAGES_WAIT_S = 0.1
+"""A batch waits so long for its pictures; records whose pictures take longer go on in a later one."""
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A product in canonical form, ready to be scored."""
-
-    product_id: str
-    canonical: CanonicalInput
-    image_reason: str | None
 
 
 class ScoringPipeline:
@@ -71,8 +64,7 @@ class ScoringPipeline:
         clock_ms: Callable[[], int],
         max_record_bytes: int,
     ) -> None:
-        self._canonicalizer = canonicalizer
-        self._images = images
+        self._creatives = Creatives(canonicalizer, images, cache, circuits, metrics)
         self._cache = cache
         self._scorer = scorer
         self._store = store
@@ -84,58 +76,90 @@ class ScoringPipeline:
         self._clock_ms = clock_ms
         self._max_record_bytes = max_record_bytes
 
-    def run(self, batch: Sequence[Raw]) -> list[Outcome]:
-        """Exactly one outcome per record, in order, when all that follows from it is acknowledged: after that
-        the runner commits.
+    def run(self, batch: Sequence[Work]) -> list[Outcome | Envelope[Asked]]:
+        """For each record, in order: its one outcome, when all that follows from it is acknowledged, so that
+        the runner commits; or the record again, with the pictures that it waits for, to be run once they are
+        there.
 
         Raises BackendUnavailable when the worker stops while a server is away, and ContractMismatch. Then
         nothing of the batch may be committed, and running it again is harmless.
         """
-        parsed = self._parse(batch)
-        canonical = _advance(self._canonicalize, parsed)
-        entries = _advance(self._score, canonical)
+        return self._run(batch, IMAGES_WAIT_S)
+
+    def decide(self, batch: Sequence[Raw]) -> list[Outcome]:
+        """Like `run`, and waits for every picture: for those who have no runner."""
+        return [each for each in self._run(batch, None) if isinstance(each, Outcome)]
+
+    def _run(self, batch: Sequence[Work], patience_s: float | None) -> list[Outcome | Envelope[Asked]]:
+        asked = self._ask(self._parse(batch), patience_s)
+        here = [pair for pair in zip(batch, asked, strict=True) if not _is_late(pair[1])]
+        outcomes = iter(self._decide([envelope for envelope, _ in here], [each for _, each in here]))
+        return [each if _is_late(each) else next(outcomes) for each in asked]
+
+    def _decide(self, batch: Sequence[Work], asked: Sequence[Envelope[Asked] | Ended]) -> list[Outcome]:
+        entries = _advance(self._score, _advance(self._canonicalize, asked))
         self._require_sound(entries)
         kinds = self._put(entries)
         self._append(entries, kinds)
         self._bury(batch, entries)
-        steps = zip(batch, parsed, canonical, entries, kinds, strict=True)
-        return [self._outcome(*each) for each in steps]
+        return [self._outcome(*each) for each in zip(batch, asked, entries, kinds, strict=True)]
 
-    def _parse(self, batch: Sequence[Raw]) -> list[Envelope[ProductRecord] | Ended]:
+    def _parse(self, batch: Sequence[Work]) -> list[Envelope[ProductRecord | Asked] | Ended]:
         """Bytes → product; a null value deletes the product that the key names."""
         with self._stage(Stage.PARSE):
             return [_parse_record(envelope, self._max_record_bytes) for envelope in batch]
 
-    def _canonicalize(
-        self, envelopes: Sequence[Envelope[ProductRecord]]
-    ) -> list[Envelope[Candidate] | RecordRejected]:
-        """Choose the pictures, get and decode them, then the contract's arrays: pixels and token ids."""
-        products = [envelope.payload for envelope in envelopes]
-        references = [self._canonicalizer.image_references(product) for product in products]
+    def _ask(
+        self, parsed: Sequence[Envelope[ProductRecord | Asked] | Ended], patience_s: float | None
+    ) -> list[Envelope[Asked] | Ended]:
+        """The text in canonical form, what is remembered of the creative, and its pictures."""
         with self._stage(Stage.IMAGES):
-            images = self._call("images", lambda: self._images.load(references))
-        for image in (image for of_product in images for image in of_product):
-            result = image.reason if isinstance(image, ImageMissing) else "ok"
-            self._metrics.images.labels(result).inc()
-        with self._stage(Stage.CANONICALIZE):
-            results = self._canonicalizer.canonicalize(products, images)
+            return _advance(partial(self._settle, patience_s), _advance(self._begin, parsed))
+
+    def _begin(self, envelopes: Sequence[Envelope[ProductRecord | Asked]]) -> list[Envelope[Asked]]:
+        new = [each.payload for each in envelopes if isinstance(each.payload, ProductRecord)]
+        asked = iter(self._creatives.ask(new))
         return [
-            result
-            if isinstance(result, RecordRejected)
-            else envelope.carrying(Candidate(envelope.payload.parent_asin, result, _why_no_image(found)))
-            for envelope, result, found in zip(envelopes, results, images, strict=True)
+            each.carrying(next(asked) if isinstance(each.payload, ProductRecord) else each.payload)
+            for each in envelopes
+        ]
+
+    def _settle(
+        self, patience_s: float | None, envelopes: Sequence[Envelope[Asked]]
+    ) -> list[Envelope[Asked]]:
+        settled = self._creatives.settle([each.payload for each in envelopes], patience_s)
+        return [envelope.carrying(each) for envelope, each in zip(envelopes, settled, strict=True)]
+
+    def _canonicalize(
+        self, envelopes: Sequence[Envelope[Asked]]
+    ) -> list[Envelope[Candidate] | RecordRejected]:
+        """Pixels and token ids, or the rating that is known of them."""
+        with self._stage(Stage.CANONICALIZE):
+            results = [self._creatives.canonicalize(each.payload) for each in envelopes]
+        return [
+            result if isinstance(result, RecordRejected) else envelope.carrying(result)
+            for envelope, result in zip(envelopes, results, strict=True)
         ]
 
     def _score(self, envelopes: Sequence[Envelope[Candidate]]) -> list[Score | RecordRejected]:
         """Rate what is not known yet: equal content is looked up once and scored once."""
-        inputs = {envelope.payload.canonical.digest: envelope.payload.canonical for envelope in envelopes}
-        known = self._look_up(list(inputs))
-        missing = [canonical for digest, canonical in inputs.items() if digest not in known]
-        self._count_look_ups(len(known), len(missing), len(envelopes) - len(inputs))
-        ratings = known | self._predict(missing)
-        return [self._scored(envelope, ratings[envelope.payload.canonical.digest]) for envelope in envelopes]
+        candidates = [envelope.payload for envelope in envelopes]
+        ratings = self._ratings(candidates)
+        self._remember(candidates, ratings)
+        return [self._scored(envelope, ratings[envelope.payload.digest]) for envelope in envelopes]
 
-    def _look_up(self, digests: Sequence[str]) -> dict[str, float | RecordRejected]:
+    def _ratings(self, candidates: Sequence[Candidate]) -> dict[str, float | RecordRejected]:
+        """Of each content digest."""
+        recognized = {each.digest: each.rating for each in candidates if each.rating is not None}
+        inputs = {each.digest: each.canonical for each in candidates if each.canonical is not None}
+        wanted = [digest for digest in inputs if digest not in recognized]
+        known = self._look_up(wanted)
+        missing = [inputs[digest] for digest in wanted if digest not in known]
+        computed = sum(each.canonical is not None for each in candidates)
+        self._count_look_ups(len(known), len(missing), computed - len(wanted))
+        return {**recognized, **known, **self._predict(missing)}
+
+    def _look_up(self, digests: Sequence[str]) -> dict[str, float]:
         """Ratings of content that was scored before; none without a content cache."""
         if self._cache is None or not digests:
             return {}
@@ -149,19 +173,36 @@ class ScoringPipeline:
             return {}
         with self._stage(Stage.SCORE):
             results = self._call("triton", lambda: self._scorer.score(inputs))
-        ratings = {each.digest: result for each, result in zip(inputs, results, strict=True)}
-        if self._cache is not None:
-            self._cache.put({key: value for key, value in ratings.items() if isinstance(value, float)})
-        return ratings
+        return {each.digest: result for each, result in zip(inputs, results, strict=True)}
+
+    def _remember(
+        self, candidates: Sequence[Candidate], ratings: Mapping[str, float | RecordRejected]
+    ) -> None:
+        if self._cache is None:
+            return
+        scores, creatives = {}, {}
+        for each in candidates:
+            rating = ratings[each.digest]
+            if isinstance(rating, RecordRejected):
+                continue
+            if each.canonical is not None:
+                scores[each.digest] = rating
+            if each.source is not None:
+                creatives[each.source] = Creative(each.digest, rating, each.validators)
+        if scores or creatives:
+            with self._stage(Stage.CACHE):
+                self._cache.put(scores, creatives)
 
     def _scored(
         self, envelope: Envelope[Candidate], rating: float | RecordRejected
     ) -> Score | RecordRejected:
         if isinstance(rating, RecordRejected):
             return rating
-        product_id, canonical = envelope.payload.product_id, envelope.payload.canonical
-        flags = canonical.flags | envelope.flags
-        return Score(product_id, rating, envelope.order, self._clock_ms(), flags, canonical.digest)
+        made = envelope.payload
+        flags = made.flags | envelope.flags
+        return Score(
+            made.product_id, rating, envelope.order, self._clock_ms(), flags, made.digest, made.image_reason
+        )
 
     def _require_sound(self, entries: Sequence[Entry]) -> None:
         """Stop here when too many records are rejected: then nothing of the batch is written or committed."""
@@ -190,10 +231,10 @@ class ScoringPipeline:
             with self._stage(Stage.LOG):
                 self._call("kafka", lambda: self._score_log.append(stored))
 
-    def _bury(self, batch: Sequence[Raw], entries: Sequence[Entry]) -> None:
+    def _bury(self, batch: Sequence[Work], entries: Sequence[Entry]) -> None:
         """Write the dead letters: what can never be scored, its bytes as they came, and the reason."""
         rejected = [
-            (envelope, _rejection(entry))
+            (envelope.carrying(envelope.value), _rejection(entry))
             for envelope, entry in zip(batch, entries, strict=True)
             if isinstance(entry, RecordRejected)
         ]
@@ -213,18 +254,13 @@ class ScoringPipeline:
             self._metrics.cache_lookups.labels(result).inc(count)
 
     def _outcome(
-        self,
-        envelope: Raw,
-        parsed: Envelope[ProductRecord] | Ended,
-        canonical: Envelope[Candidate] | Ended,
-        entry: Entry,
-        kind: OutcomeKind,
+        self, envelope: Work, asked: Envelope[Asked] | Ended, entry: Entry, kind: OutcomeKind
     ) -> Outcome:
         score = entry if isinstance(entry, Score) and kind is OutcomeKind.SCORED else None
         rejection = _rejection(entry) if isinstance(entry, RecordRejected) else None
         self._metrics.records.labels(kind, rejection.reason if rejection else "").inc()
-        image_reason = canonical.payload.image_reason if isinstance(canonical, Envelope) else None
-        return Outcome(kind, envelope.position, _product_id(parsed), score, rejection, image_reason)
+        image_reason = entry.image_reason if isinstance(entry, Score) else None
+        return Outcome(kind, envelope.position, _product_id(asked), score, rejection, image_reason)
 
     def _stage(self, stage: Stage) -> Timer:
         return self._metrics.stage_seconds.labels(stage).time()
@@ -238,11 +274,18 @@ def _advance(
     return [item if isinstance(item, Ended) else next(results) for item in items]
 
 
-def _parse_record(envelope: Raw, max_bytes: int) -> Envelope[ProductRecord] | Ended:
+def _is_late(asked: Envelope[Asked] | Ended) -> TypeGuard[Envelope[Asked]]:
+    return isinstance(asked, Envelope) and not asked.payload.done()
+
+
+def _parse_record(envelope: Work, max_bytes: int) -> Envelope[ProductRecord | Asked] | Ended:
+    payload = envelope.payload
+    if isinstance(payload, Asked):
+        return envelope.carrying(payload)
     try:
-        if envelope.payload is None:
+        if payload is None:
             return Tombstone(_id_of_key(envelope.key), envelope.order)
-        product = parse_product(envelope.payload, max_bytes)
+        product = parse_product(payload, max_bytes)
         _require_key_of(product, envelope.key)
     except RecordRejected as rejected:
         return rejected
@@ -274,18 +317,10 @@ def _kind(entry: Entry, stored: Iterator[bool]) -> OutcomeKind:
     return OutcomeKind.SCORED if isinstance(entry, Score) else OutcomeKind.DELETED
 
 
-def _product_id(parsed: Envelope[ProductRecord] | Ended) -> str | None:
-    if isinstance(parsed, Envelope):
-        return parsed.payload.parent_asin
-    return parsed.product_id if isinstance(parsed, Tombstone) else None
-
-
-def _why_no_image(images: Sequence[ImageResult]) -> str | None:
-    """Why none of a product's pictures is there; None where one is."""
-    reasons = [image.reason for image in images if isinstance(image, ImageMissing)]
-    if len(reasons) < len(images):
-        return None
-    return reasons[0] if reasons else NO_REFERENCE
+def _product_id(asked: Envelope[Asked] | Ended) -> str | None:
+    if isinstance(asked, Envelope):
+        return asked.payload.draft.product_id
+    return asked.product_id if isinstance(asked, Tombstone) else None
 
 
 def _rejection(rejected: RecordRejected) -> Rejection:

@@ -45,6 +45,24 @@ class CacheResult(StrEnum):
     DUPLICATE = "duplicate"  # equal content earlier in the same batch
 
 
+class SourceResult(StrEnum):
+    """Whether a record's text and picture references were scored before, and what its pictures said."""
+
+    MISS = "miss"
+    UNCHANGED = "unchanged"  # nothing was decoded or scored
+    CHANGED = "changed"  # a picture behind the same reference is another one
+
+
+class ImageAnswer(StrEnum):
+    """What a picture cost that was asked for over http(s)."""
+
+    FRESH = "fresh"  # nothing: the host said for how long nobody need ask
+    NOT_MODIFIED = "not_modified"  # a request without a body
+    SAME_BYTES = "same_bytes"  # a body, found to be the known one: nothing is decoded
+    DOWNLOADED = "downloaded"
+    NEGATIVE = "negative"  # nothing: it was refused a moment ago
+
+
 class Rebalance(StrEnum):
     """How the group changed what is ours."""
 
@@ -140,8 +158,22 @@ class Metrics:
         self.cache_lookups = counter(
             "adgauge_cache_lookups", "Look-ups of content digests, by result.", ["result"]
         )
-        # `result` is `ok` or a reason of the image loader's closed list.
+        # What a creative that did not change saves: the model, and with validators the pictures as well.
+        self.source_lookups = counter(
+            "adgauge_source_lookups", "Look-ups of text and picture references, by result.", ["result"]
+        )
+        # `result` is `ok`, `unchanged` or a reason of the image loader's closed list.
         self.images = counter("adgauge_images", "Pictures asked for, by result.", ["result"])
+        self.image_answers = counter(
+            "adgauge_image_answers", "Requests for http(s) pictures, by what answered them.", ["by"]
+        )
+        self.image_bytes = counter("adgauge_image_bytes", "Bytes of picture bodies downloaded.")
+        self.image_retries = counter("adgauge_image_retries", "Attempts at a picture made again.")
+        # A host that is away holds back what needs it; the log names it, a label must not.
+        self.image_hosts_away = gauge(
+            "adgauge_image_hosts_away", "Hosts whose pictures are waited for, or were given up."
+        )
+        self.images_waiting = gauge("adgauge_images_waiting", "Pictures that wait for a host to come back.")
         self.scorer_failures = counter(
             "adgauge_scorer_failures", "Requests to Triton that gave no scores, by kind.", ["kind"]
         )
@@ -182,7 +214,12 @@ class Metrics:
             self.rebalances.labels(change)
         for probed in ProbeResult:
             self.model_probes.labels(probed)
-        self.images.labels("ok")
+        for source in SourceResult:
+            self.source_lookups.labels(source)
+        for answer in ImageAnswer:
+            self.image_answers.labels(answer)
+        for image in ("ok", "unchanged"):
+            self.images.labels(image)
 
     def describe_build(self, version: str, model: str, contract: str, generation: int) -> None:
         """Say what runs; `contract` is the digest in full. Replaces what was said before."""

@@ -1,25 +1,33 @@
 """The content cache: content that was scored before is not scored again. Losing it costs work, no score.
 
-Keys: `ag:content:<generation>:<content digest>` holds the score with all digits of a float.
+Keys: `ag:content:<generation>:<content digest>` holds the score with all digits of a float, and
+`ag:source:<generation>:<source digest>` what came of a text with certain picture references, as a JSON
+list: content digest, score, and the validators of each picture (etag, last-modified, sha256, fresh until,
+location).
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+
 from adgauge.adapters.redis.connection import Client, close
 from adgauge.adapters.redis.pipelines import Command, Pipelines, raised
 from adgauge.errors import AdgaugeError, BackendUnavailable
+from adgauge.records import Creative, Validators
 
 log = logging.getLogger(__name__)
 
 TTL_S = 30 * 86400.0
 REST_S = 5.0
 """After a failure the cache is left alone so long: it must not cost every batch its time-out."""
+_CREATIVE = TypeAdapter(tuple[str, FiniteFloat, list[tuple[str, str, str, int, str]]])
 
 
 class RedisScoreCache:
@@ -37,7 +45,8 @@ class RedisScoreCache:
         clock: Callable[[], float],
     ) -> None:
         self._connect = connect
-        self._prefix = f"ag:content:{generation}:"
+        self._content = f"ag:content:{generation}:"
+        self._source = f"ag:source:{generation}:"
         self._random = random
         self._clock = clock
         self._connecting = threading.Lock()
@@ -51,25 +60,33 @@ class RedisScoreCache:
 
     def get(self, digests: Sequence[str]) -> Sequence[float | None]:
         """See `ports.ScoreCache`."""
-        found: Sequence[str | None] = [None] * len(digests)
-        with self._never_raising():
-            if (pipelines := self._awake()) is not None:
-                found = pipelines.values([self._prefix + digest for digest in digests])
-                self._rests_until = None
-        return [_number(text) for text in found]
+        return [_number(text) for text in self._values(self._content, digests)]
 
-    def put(self, scores: Mapping[str, float]) -> None:
+    def recall(self, sources: Sequence[str]) -> Sequence[Creative | None]:
         """See `ports.ScoreCache`."""
+        return [_creative(text) for text in self._values(self._source, sources)]
+
+    def put(self, scores: Mapping[str, float], creatives: Mapping[str, Creative]) -> None:
+        """See `ports.ScoreCache`."""
+        commands = [self._set(self._content + digest, repr(value)) for digest, value in scores.items()]
+        commands += [self._set(self._source + source, _line(each)) for source, each in creatives.items()]
         with self._never_raising():
             if (pipelines := self._awake()) is not None:
-                answers, _ = pipelines.run([self._set(digest, value) for digest, value in scores.items()])
+                answers, _ = pipelines.run(commands)
                 for answer in answers:
                     raised(answer)
 
-    def _set(self, digest: str, value: float) -> Command:
-        key = self._prefix + digest
+    def _values(self, prefix: str, digests: Sequence[str]) -> Sequence[str | None]:
+        found: Sequence[str | None] = [None] * len(digests)
+        with self._never_raising():
+            if (pipelines := self._awake()) is not None:
+                found = pipelines.values([prefix + digest for digest in digests])
+                self._rests_until = None
+        return found
+
+    def _set(self, key: str, value: str) -> Command:
         ttl_ms = int(TTL_S * 1000 * (0.9 + 0.2 * self._random()))
-        return Command(key, ("SET", key, repr(value), "PX", str(ttl_ms)))
+        return Command(key, ("SET", key, value, "PX", str(ttl_ms)))
 
     def _awake(self) -> Pipelines | None:
         """None while the cache rests after a failure."""
@@ -106,3 +123,22 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _line(creative: Creative) -> str:
+    validators = [
+        [each.etag, each.last_modified, each.sha256, each.fresh_until_ms, each.location]
+        for each in creative.validators
+    ]
+    return json.dumps([creative.digest, creative.rating, validators], separators=(",", ":"))
+
+
+def _creative(text: str | None) -> Creative | None:
+    """A value that somebody else wrote is a miss."""
+    if text is None:
+        return None
+    try:
+        digest, rating, validators = _CREATIVE.validate_json(text)
+    except ValidationError:
+        return None
+    return Creative(digest, rating, tuple(Validators(*each) for each in validators))

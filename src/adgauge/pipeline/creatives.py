@@ -1,0 +1,223 @@
+"""Products → canonical inputs: what was seen before is recognized, the rest gets its pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+
+from adgauge.canonical.canonicalizer import Canonicalizer, Draft
+from adgauge.errors import BackendUnavailable, RecordRejected
+from adgauge.pipeline.circuit import Circuits
+from adgauge.pipeline.ports import Images, ScoreCache
+from adgauge.product import ProductRecord
+from adgauge.records import (
+    CanonicalInput,
+    Creative,
+    Flag,
+    ImageMissing,
+    ImageResult,
+    Loaded,
+    Picture,
+    Unchanged,
+    Validators,
+    Wanted,
+)
+from adgauge.telemetry.metrics import Metrics, SourceResult
+
+NO_REFERENCE = "no_reference"
+"""Why a product has no picture that names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A product whose pictures were asked for. `known`: what came of it when it was last scored."""
+
+    draft: Draft
+    source: str | None
+    known: Creative | None
+    wanted: tuple[Wanted, ...]
+    pictures: tuple[Future[Loaded], ...]
+
+    def done(self) -> bool:
+        """Whether every picture is there, or why it is not."""
+        return all(picture.done() for picture in self.pictures)
+
+    def then(self, call: Callable[[], object]) -> None:
+        """See `runner.Waiting`."""
+
+        def ended(_: object) -> None:
+            if self.done():
+                call()
+
+        if self.done():
+            call()
+        for picture in self.pictures:
+            picture.add_done_callback(ended)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A product to be scored: its canonical input, or the rating of content that did not change.
+
+    `source` is set when it is to be remembered by it, with `validators`.
+    """
+
+    product_id: str
+    digest: str
+    flags: frozenset[Flag]
+    canonical: CanonicalInput | None
+    rating: float | None
+    source: str | None
+    validators: tuple[Validators, ...]
+    image_reason: str | None
+
+
+class Creatives:
+    """The first half of a record's way, between parsing and scoring. Called from several threads at once.
+
+    `cache` None: nothing is recognized.
+    """
+
+    def __init__(
+        self,
+        canonicalizer: Canonicalizer,
+        images: Images,
+        cache: ScoreCache | None,
+        circuits: Circuits,
+        metrics: Metrics,
+    ) -> None:
+        self._canonicalizer = canonicalizer
+        self._images = images
+        self._cache = cache
+        self._call = circuits.call
+        self._metrics = metrics
+
+    def ask(self, products: Sequence[ProductRecord]) -> list[Asked]:
+        """The text in canonical form, what is remembered of it, and its pictures asked for."""
+        drafts = [self._canonicalizer.draft(product) for product in products]
+        sources = [self._source(draft) for draft in drafts]
+        known = self._recall(sources)
+        wanted = [_wanted(draft, creative) for draft, creative in zip(drafts, known, strict=True)]
+        pictures = iter(self._begin([each for of_product in wanted for each in of_product]))
+        return [
+            Asked(*product, tuple(next(pictures) for _ in product[-1]))
+            for product in zip(drafts, sources, known, wanted, strict=True)
+        ]
+
+    def settle(self, asked: Sequence[Asked], patience_s: float | None) -> list[Asked]:
+        """The same with their pictures, or after `patience_s`, when some are not `done`."""
+        deadline = None if patience_s is None else time.monotonic() + patience_s
+        settled = list(asked)
+        while True:
+            left_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            wait([picture for each in settled for picture in each.pictures], left_s)
+            settled = [self._whole(each) if each.done() else each for each in settled]
+            over = deadline is not None and time.monotonic() >= deadline
+            if over or all(each.done() for each in settled):
+                return settled
+
+    def canonicalize(self, asked: Asked) -> Candidate | RecordRejected:
+        """The contract's arrays, or what is known of a creative that did not change; `asked` is done."""
+        loaded = self._loaded(asked)
+        self._count(asked, loaded)
+        validators = tuple(each.validators for each in loaded if not isinstance(each, ImageMissing))
+        complete = len(validators) == len(loaded) > 0
+        if asked.known is not None and complete and all(isinstance(each, Unchanged) for each in loaded):
+            known = asked.known
+            changed = validators != known.validators
+            return Candidate(
+                asked.draft.product_id,
+                known.digest,
+                asked.draft.flags,
+                None,
+                known.rating,
+                asked.source if changed else None,
+                validators,
+                None,
+            )
+        canonical = self._canonicalizer.complete(asked.draft, [_image(each) for each in loaded])
+        if isinstance(canonical, RecordRejected):
+            return canonical
+        return Candidate(
+            asked.draft.product_id,
+            canonical.digest,
+            canonical.flags,
+            canonical,
+            None,
+            asked.source if complete else None,
+            validators,
+            _why_no_image(loaded),
+        )
+
+    def _source(self, draft: Draft) -> str | None:
+        return draft.source_digest() if self._cache is not None and draft.references else None
+
+    def _recall(self, sources: Sequence[str | None]) -> list[Creative | None]:
+        asked_for = list({source for source in sources if source is not None})
+        found = self._cache.recall(asked_for) if self._cache is not None and asked_for else ()
+        remembered = dict(zip(asked_for, found, strict=True))
+        return [None if source is None else remembered[source] for source in sources]
+
+    def _begin(self, wanted: Sequence[Wanted]) -> Sequence[Future[Loaded]]:
+        return self._call("images", lambda: self._images.begin(wanted)) if wanted else ()
+
+    def _whole(self, asked: Asked) -> Asked:
+        """When one of several pictures changed the others are needed as well."""
+        loaded = self._loaded(asked)
+        unchanged = [isinstance(each, Unchanged) for each in loaded]
+        if not any(unchanged) or all(unchanged):
+            return asked
+        wanted = tuple(Wanted(each.reference) for each in asked.wanted)
+        return Asked(asked.draft, asked.source, asked.known, wanted, tuple(self._begin(wanted)))
+
+    def _loaded(self, asked: Asked) -> list[Loaded]:
+        pictures: Sequence[Future[Loaded]] = asked.pictures
+
+        def gather() -> list[Loaded]:
+            nonlocal pictures
+            try:
+                return [picture.result() for picture in pictures]
+            except BackendUnavailable:
+                pictures = self._images.begin(asked.wanted)
+                raise
+
+        return self._call("images", gather)
+
+    def _count(self, asked: Asked, loaded: Sequence[Loaded]) -> None:
+        for each in loaded:
+            self._metrics.images.labels(_result(each)).inc()
+        if asked.source is not None:
+            recognized = all(isinstance(each, Unchanged) for each in loaded)
+            result = SourceResult.UNCHANGED if recognized else SourceResult.CHANGED
+            self._metrics.source_lookups.labels(SourceResult.MISS if asked.known is None else result).inc()
+
+
+def _wanted(draft: Draft, known: Creative | None) -> tuple[Wanted, ...]:
+    if known is None or len(known.validators) != len(draft.references):
+        return tuple(Wanted(reference) for reference in draft.references)
+    pairs = zip(draft.references, known.validators, strict=True)
+    return tuple(Wanted(reference, validators) for reference, validators in pairs)
+
+
+def _image(loaded: Loaded) -> ImageResult:
+    if isinstance(loaded, Picture):
+        return loaded.pixels
+    if isinstance(loaded, ImageMissing):
+        return loaded
+    raise AssertionError("unchanged pictures come all together, or not at all")
+
+
+def _result(loaded: Loaded) -> str:
+    if isinstance(loaded, ImageMissing):
+        return loaded.reason
+    return "unchanged" if isinstance(loaded, Unchanged) else "ok"
+
+
+def _why_no_image(loaded: Sequence[Loaded]) -> str | None:
+    """Why none of a product's pictures is there; None where one is."""
+    reasons = [each.reason for each in loaded if isinstance(each, ImageMissing)]
+    if len(reasons) < len(loaded):
+        return None
+    return reasons[0] if reasons else NO_REFERENCE

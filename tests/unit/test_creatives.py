@@ -1,0 +1,236 @@
+"""What was seen before is recognized, and a record whose pictures take long holds nobody up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from adgauge.adapters.memory import (
+    BrightnessScorer,
+    MemoryDeadLetters,
+    MemoryImages,
+    MemoryScoreCache,
+    MemoryScoreLog,
+    MemoryScoreStore,
+)
+from adgauge.canonical.canonicalizer import Canonicalizer
+from adgauge.pipeline.circuit import Circuits, Patience
+from adgauge.pipeline.creatives import Asked
+from adgauge.pipeline.fuse import Fuse
+from adgauge.pipeline.scoring import ScoringPipeline, Work
+from adgauge.records import (
+    Envelope,
+    Flag,
+    ImageMissing,
+    ImageResult,
+    Loaded,
+    Order,
+    Outcome,
+    Partition,
+    Picture,
+    Position,
+    Score,
+    Validators,
+)
+from adgauge.telemetry.metrics import Metrics
+from tests.contracts import contract, image_spec
+
+SIDE = 8
+
+
+def grey(level: int) -> ImageResult:
+    return np.full((3, SIDE, SIDE), level, np.uint8)
+
+
+def rating(*levels: int) -> object:
+    """Of a product with two pictures."""
+    return pytest.approx(1.0 + 4.0 * sum(levels) / 2 / 255.0)
+
+
+class World:
+    """A pipeline of a model of two pictures and text."""
+
+    def __init__(self, folder: Path, late: Mapping[str, Future[Loaded]] | None = None) -> None:
+        made = contract(folder, image=image_spec(count=2, side=SIDE))
+        self.images = MemoryImages({"a": grey(10), "b": grey(20), "c": grey(30)}, late)
+        self.scorer = BrightnessScorer("image")
+        self.cache = MemoryScoreCache()
+        self.store = MemoryScoreStore()
+        self.log = MemoryScoreLog()
+        self.metrics = Metrics(CollectorRegistry())
+        self.pipeline = ScoringPipeline(
+            canonicalizer=Canonicalizer(made, folder),
+            images=self.images,
+            cache=self.cache,
+            scorer=self.scorer,
+            store=self.store,
+            score_log=self.log,
+            dead_letters=MemoryDeadLetters(),
+            circuits=Circuits(
+                lambda _: True, lambda: 0.0, lambda: 0.0, self.metrics, probes={}, patience=Patience()
+            ),
+            fuse=Fuse(window=8, judged_from=8, limit=0.9),
+            metrics=self.metrics,
+            clock_ms=lambda: 1_000,
+            max_record_bytes=10_000,
+        )
+        self._offset = 0
+
+    def record(self, name: str, *urls: str, title: str = "red shoe") -> Envelope[bytes | None]:
+        self._offset += 1
+        product = {"parent_asin": name, "title": title, "images": [{"large": url} for url in urls]}
+        data = json.dumps(product).encode()
+        order = Order(1_000, self._offset)
+        position = Position(Partition("products", 0), self._offset)
+        return Envelope(data, position, order, name.encode(), data, (), frozenset())
+
+    def run(self, *batch: Work) -> list[Outcome | Envelope[Asked]]:
+        return self.pipeline.run(batch)
+
+    def late(self, record: Work) -> Envelope[Asked]:
+        (late,) = self.run(record)
+        assert isinstance(late, Envelope)
+        return late
+
+    def score(self, name: str, *urls: str, title: str = "red shoe") -> Score:
+        (outcome,) = self.run(self.record(name, *urls, title=title))
+        assert isinstance(outcome, Outcome)
+        assert outcome.score is not None
+        return outcome.score
+
+    def sources(self, result: str) -> float | None:
+        return self.metrics.registry.get_sample_value("adgauge_source_lookups_total", {"result": result})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+class TestRecognizing:
+    def test_an_unchanged_creative_is_stored_in_its_new_order_without_the_model(self, world: World) -> None:
+        first = world.score("P", "a", "b")
+        second = world.score("P", "a", "b")
+
+        assert (second.value, second.digest, second.flags) == (first.value, first.digest, first.flags)
+        assert second.order > first.order
+        assert world.store.entries["P"] == second
+        assert world.scorer.rows == 1
+        assert world.sources("unchanged") == 1
+
+    def test_a_text_that_changed_is_scored_again(self, world: World) -> None:
+        world.score("P", "a", "b")
+        world.score("P", "a", "b", title="blue bag")
+        assert (world.scorer.rows, world.sources("miss")) == (2, 2)
+
+    def test_what_the_model_does_not_see_does_not_count(self, world: World) -> None:
+        world.score("P", "a", "b", "x")
+        world.score("P", "a", "b", "y")
+        assert world.scorer.rows == 1
+
+    def test_references_in_another_order_are_another_creative(self, world: World) -> None:
+        assert world.score("P", "a", "b").digest != world.score("P", "b", "a").digest
+
+    def test_of_two_pictures_one_that_changed_behind_its_url_is_enough(self, world: World) -> None:
+        world.score("P", "a", "b")
+        world.images.pictures["b"] = grey(200)
+        assert world.score("P", "a", "b").value == rating(10, 200)
+        assert world.scorer.rows == 2
+        assert world.sources("changed") == 1
+        assert world.score("P", "a", "b").value == rating(10, 200)
+        assert world.sources("unchanged") == 1
+
+    def test_a_picture_that_is_gone_is_noticed(self, world: World) -> None:
+        world.score("P", "a", "b")
+        del world.images.pictures["b"]
+        assert world.score("P", "a", "b").value == rating(10, 0)
+
+    def test_a_creative_without_all_its_pictures_is_not_remembered(self, world: World) -> None:
+        world.score("P", "a", "nothing")
+        assert world.cache.creatives == {}
+        world.images.pictures["nothing"] = grey(40)
+        assert world.score("P", "a", "nothing").value == rating(10, 40)
+
+    def test_another_picture_with_the_same_pixels_is_known_content(self, world: World) -> None:
+        world.images.pictures["a2"] = grey(10)
+        first, second = world.score("P", "a", "b"), world.score("P", "a2", "b")
+        assert first.digest == second.digest
+        assert world.scorer.rows == 1
+
+    def test_a_product_without_pictures_needs_no_source(self, world: World) -> None:
+        world.score("P")
+        world.score("P")
+        assert world.scorer.rows == 1
+        assert world.cache.creatives == {}
+
+    def test_identical_creatives_in_one_batch_are_scored_once(self, world: World) -> None:
+        world.run(*(world.record(f"P{number}", "a", "b") for number in range(5)))
+        assert world.scorer.rows == 1
+        assert len(world.store.entries) == 5
+
+
+def test_why_there_is_no_picture_is_said_in_the_score_log(world: World) -> None:
+    world.score("P", "nothing")
+    world.score("Q")
+    world.score("R", "a", "nothing")
+    assert [entry.image_reason for entry in world.log.entries if isinstance(entry, Score)] == [
+        "not_found",
+        "no_reference",
+        None,
+    ]
+
+
+class TestLate:
+    @pytest.fixture
+    def slow(self) -> Future[Loaded]:
+        return Future()
+
+    @pytest.fixture
+    def world(self, tmp_path: Path, slow: Future[Loaded]) -> World:
+        return World(tmp_path, {"slow": slow})
+
+    def test_others_do_not_wait_for_a_slow_picture(self, world: World, slow: Future[Loaded]) -> None:
+        batch = [world.record("P", "a"), world.record("Q", "slow"), world.record("R", "b")]
+        first, late, third = world.run(*batch)
+
+        assert isinstance(first, Outcome)
+        assert isinstance(third, Outcome)
+        assert isinstance(late, Envelope)
+        assert (late.position, late.key, late.value) == (batch[1].position, batch[1].key, batch[1].value)
+        assert set(world.store.entries) == {"P", "R"}
+
+        told: list[int] = []
+        late.payload.then(lambda: told.append(1))
+        assert told == []
+        slow.set_result(Picture(grey(90), Validators(sha256="s")))  # type: ignore[arg-type]  # pixels
+        assert told
+        (outcome,) = world.pipeline.run([late])
+        assert isinstance(outcome, Outcome)
+        assert outcome.position == batch[1].position
+        assert world.store.entries["Q"].value == rating(90, 0)  # type: ignore[union-attr]  # a score
+
+    def test_one_that_is_still_not_there_is_given_back_again(self, world: World) -> None:
+        late = world.late(world.record("Q", "slow"))
+        (again,) = world.pipeline.run([late])
+        assert isinstance(again, Envelope)
+        assert world.images.asked == 1
+
+    def test_a_picture_that_failed_in_the_end_is_missing(self, world: World, slow: Future[Loaded]) -> None:
+        late = world.late(world.record("Q", "slow"))
+        slow.set_result(ImageMissing("timeout", "too slow"))
+        (outcome,) = world.pipeline.run([late])
+        assert isinstance(outcome, Outcome)
+        assert outcome.image_reason == "timeout"
+        assert outcome.score is not None
+        assert Flag.NO_IMAGE in outcome.score.flags
+
+    def test_those_who_have_no_runner_wait(self, world: World, slow: Future[Loaded]) -> None:
+        slow.set_result(ImageMissing("timeout", "too slow"))
+        outcomes = world.pipeline.decide([world.record("P", "a"), world.record("Q", "slow")])
+        assert [outcome.image_reason for outcome in outcomes] == [None, "timeout"]
