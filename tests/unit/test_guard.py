@@ -3,7 +3,8 @@ from ipaddress import ip_network
 import pytest
 
 from adgauge.canonical.image import ImageError, ImageReason
-from adgauge.images.guard import Network, Target, check_addresses, target_of
+from adgauge.errors import ConfigurationError
+from adgauge.images.guard import HostLists, Network, Target, check_addresses, target_of
 
 HTTPS = frozenset({"https"})
 BOTH = frozenset({"https", "http"})
@@ -20,7 +21,6 @@ class TestTargets:
             ("https://example.com/a%20b", Target("https", "example.com", 443, "/a%20b")),
             ("http://bücher.example/ä", Target("http", "xn--bcher-kva.example", 80, "/%C3%A4")),
             ("https://[2606:4700::1111]/", Target("https", "2606:4700::1111", 443, "/")),
-            ("https://example.com/\ud800", Target("https", "example.com", 443, "/?")),
         ],
     )
     def test_a_plain_url_is_a_request(self, url: str, target: Target) -> None:
@@ -40,6 +40,8 @@ class TestTargets:
             ("https:///a.jpg", ImageReason.BAD_REFERENCE),
             ("https://[::1/", ImageReason.BAD_REFERENCE),
             ("https://[fe80::1%25eth0]/", ImageReason.BAD_REFERENCE),
+            ("https://example.com/\ud800", ImageReason.BAD_REFERENCE),
+            ("https://faß\ud800.example/", ImageReason.BAD_REFERENCE),
             ("https://exa mple.com/", ImageReason.BAD_REFERENCE),
             ("https://example.com:x/", ImageReason.BAD_REFERENCE),
             ("https://" + "a" * 64 + ".example/ü", ImageReason.BAD_REFERENCE),
@@ -92,9 +94,58 @@ class TestAddresses:
     def test_public_addresses_pass(self, address: str) -> None:
         check_addresses([address], ())
 
+    def test_what_is_no_address_is_refused(self) -> None:
+        with pytest.raises(ImageError):
+            check_addresses(["one.one.one.one"], (ip_network("0.0.0.0/0"),))
+
     def test_allowed_networks_pass_and_nothing_beside_them(self) -> None:
         allowed: tuple[Network, ...] = (ip_network("10.9.0.0/16"), ip_network("fd00:9::/32"))
 
         check_addresses(["10.9.8.7", "fd00:9::1", "1.1.1.1"], allowed)
         with pytest.raises(ImageError):
             check_addresses(["10.9.8.7", "10.8.8.7"], allowed)
+        with pytest.raises(ImageError):
+            check_addresses(["::ffff:10.9.8.7"], allowed)
+
+
+class TestHostLists:
+    @pytest.mark.parametrize(
+        ("allowed", "denied", "host", "passes"),
+        [
+            ((), (), "a.example", True),
+            (("a.example",), (), "a.example", True),
+            (("A.Example.",), (), "a.example", True),
+            (("a.example",), (), "b.a.example", False),
+            (("a.example",), (), "xa.example", False),
+            (("*.a.example",), (), "b.a.example", True),
+            (("*.a.example",), (), "c.b.a.example", True),
+            (("*.a.example",), (), "a.example", False),
+            (("*.a.example",), (), "xa.example", False),
+            (("bücher.example",), (), "xn--bcher-kva.example", True),
+            (("2606:4700:0::1111",), (), "2606:4700::1111", True),
+            (("[2606:4700::1111]",), (), "2606:4700::1111", True),
+            ((), ("a.example",), "a.example", False),
+            ((), ("*.a.example",), "b.a.example", False),
+            ((), ("a.example",), "b.a.example", True),
+            (("*.a.example",), ("b.a.example",), "b.a.example", False),
+            (("a.example",), ("*.example",), "a.example", False),
+            (("1.1.1.1",), (), "1.1.1.1", True),
+        ],
+    )
+    def test_the_denied_win_over_the_allowed(
+        self, allowed: tuple[str, ...], denied: tuple[str, ...], host: str, passes: bool
+    ) -> None:
+        lists = HostLists(allowed, denied)
+        if passes:
+            lists.check(host)
+            return
+        with pytest.raises(ImageError) as caught:
+            lists.check(host)
+        assert caught.value.reason == ImageReason.HOST_NOT_ALLOWED
+
+    @pytest.mark.parametrize(
+        "entry", ["", "*", "*.", "*a.example", "a.*.example", "https://a.example", "a:1"]
+    )
+    def test_an_entry_that_is_no_host_is_the_operator_s_to_fix(self, entry: str) -> None:
+        with pytest.raises(ConfigurationError, match="host list"):
+            HostLists([entry])

@@ -190,7 +190,9 @@ class HttpSource:
         whole = False
         try:
             asked_ms = self._clock_ms()
-            wire.send(self._request(target, known))
+            request = self._request(target, known)
+            trace("request", f"GET {target.path}{' with conditions' if known is not None else ''}")
+            wire.send(request)
             head = read_head(wire)
             trace("status", str(head.status))
             if head.status == 200:
