@@ -39,7 +39,7 @@ def wrong_use(*arguments: str) -> int:
 def test_the_commands_are_those_of_this_version() -> None:
     assert {" ".join(names) for names in COMMANDS} == {
         "score", "publish", "scores", "scores get", "explain", "check", "topics", "topics create",
-        "models", "models verify", "dlq", "dlq list", "dlq show", "dlq replay", "reconcile",
+        "models", "models verify", "dlq", "dlq list", "dlq show", "dlq replay", "reconcile", "rescore",
     }  # fmt: skip
 
 
@@ -77,6 +77,9 @@ def test_what_a_program_may_read_comes_as_json(names: tuple[str, ...], text: str
         ["dlq", "list", "--reason", "bad_mood"],
         ["dlq", "replay", "--max-replays", "0"],
         ["reconcile", "--rate", "-1"],
+        ["rescore"],
+        ["rescore", "--where", "reason=bad_mood"],
+        ["rescore", "--where", "mood=bad"],
     ],
 )
 def test_wrong_use_is_exit_2_and_says_how(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from adgauge.errors import RejectReason
-from adgauge.pipeline.reconcile import Counts, Logged, Raw, Reconciler
+from adgauge.pipeline.reconcile import Counts, Reconciler
+from adgauge.pipeline.redeciding import Logged, Raw, Redecider
 from adgauge.records import Envelope, Order, Outcome, OutcomeKind, Partition, Position, Rejection
 
 DAY_MS = 24 * 3600 * 1000
@@ -67,14 +68,11 @@ def reconciler(store: Store) -> Iterator[Reconciler]:
     with ThreadPoolExecutor(1) as pool:
         yield Reconciler(
             store.orders,
-            store.decide,
-            pool,
+            Redecider(store.decide, pool, batch_records=2, pace=lambda _: None),
             now_ms=NOW_MS,
             score_lives_ms=180 * DAY_MS,
             deletion_lives_ms=7 * DAY_MS,
             max_record_bytes=1000,
-            batch_records=2,
-            pace=lambda _: None,
             progressed=lambda _: None,
         )
 

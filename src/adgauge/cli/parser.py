@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adgauge import __version__
 from adgauge.cli.arguments import add_json, command_of, count, positive
-from adgauge.cli.repairs import add_dlq, add_reconcile
+from adgauge.cli.repairs import add_dlq, add_reconcile, add_rescore
 
 if TYPE_CHECKING:
     from adgauge.cli.arguments import Commands
@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_topics(commands)
     add_dlq(commands)
     add_reconcile(commands)
+    add_rescore(commands)
     _add_models(commands)
     return parser
 

@@ -1,8 +1,10 @@
-"""The arguments of what repairs: `adgauge dlq` and `adgauge reconcile`."""
+"""The arguments of what repairs: `adgauge dlq`, `adgauge reconcile` and `adgauge rescore`."""
 
 from __future__ import annotations
 
 import argparse
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from adgauge.cli.arguments import add_json, command_of, count, moment, positive
@@ -11,6 +13,7 @@ from adgauge.errors import RejectReason
 if TYPE_CHECKING:
     from adgauge.cli.arguments import Commands
     from adgauge.cli.dlq import Selection
+    from adgauge.pipeline.rescore import Where
 
 
 def add_dlq(commands: Commands) -> None:
@@ -93,6 +96,43 @@ def add_reconcile(commands: Commands) -> None:
     command.set_defaults(run=_reconcile)
 
 
+def add_rescore(commands: Commands) -> None:
+    """`adgauge rescore`."""
+    command = command_of(
+        commands,
+        "rescore",
+        "score again, from the input topic, what the score log says something of",
+        "adgauge rescore --where reason=passing --dry-run",
+        "adgauge rescore --where reason=server_error --where reason=timeout --since 2h --rate 200",
+        "adgauge rescore --where flag=no_image",
+    )
+    command.add_argument(
+        "--where",
+        action="append",
+        required=True,
+        type=_condition,
+        metavar="KEY=VALUE",
+        help="reason=REASON of a missing picture (`passing` and `lasting` stand for many) or flag=FLAG of a"
+        " score; of one key repeated any may hold, of different keys all must",
+    )
+    command.add_argument(
+        "--since", type=moment, metavar="TIME", help="scored since: 2h, or 2026-11-24T10:00 (UTC)"
+    )
+    command.add_argument("--dry-run", action="store_true", help="count what is meant, and score nothing")
+    command.add_argument("--rate", type=positive, metavar="N", help="at most N products a second")
+    add_json(command)
+    command.set_defaults(run=_rescore)
+
+
+def _condition(text: str) -> Where:
+    from adgauge.pipeline.rescore import parse_where
+
+    try:
+        return parse_where(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
+
+
 def _selection(arguments: argparse.Namespace) -> Selection:
     from adgauge.cli.dlq import Selection
 
@@ -133,4 +173,16 @@ def _reconcile(arguments: argparse.Namespace) -> int:
 
     return reconcile(
         dry_run=arguments.dry_run, since_ms=arguments.since, rate=arguments.rate, as_json=arguments.json
+    )
+
+
+def _rescore(arguments: argparse.Namespace) -> int:
+    from adgauge.cli.rescore import rescore
+
+    return rescore(
+        reduce(or_, arguments.where),
+        dry_run=arguments.dry_run,
+        since_ms=arguments.since,
+        rate=arguments.rate,
+        as_json=arguments.json,
     )

@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import islice
-from typing import TypeVar
 
-from adgauge.errors import RecordRejected
-from adgauge.product import parse_id, parse_product
-from adgauge.records import Envelope, Order, Outcome, OutcomeKind
-
-T = TypeVar("T")
-
-Raw = Envelope[bytes | None]
-Held = Callable[[Sequence[str]], Mapping[str, Order | None]]
-"""What the store holds of each product; None: nothing."""
-
-LOOK_UPS = 500
-"""Products asked for in one trip."""
-AT_ONCE = 4
-"""Batches that are decided at the same time."""
-GROUP_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """A record of the log and when it was written there, in ms."""
-
-    envelope: Raw
-    written_ms: int
+from adgauge.pipeline.redeciding import LOOK_UPS, Held, Logged, Raw, Redecider, batched, product_of
+from adgauge.records import Order, Outcome, OutcomeKind
 
 
 @dataclass
@@ -66,43 +42,37 @@ class _Version:
 
 
 class Reconciler:
-    """Decides again what the store lacks, through the same `decide` as a scorer: newer wins there as well.
+    """Decides again what the store lacks.
 
     Memory: about 70 bytes for each product of one partition and 300 more for each that is missing.
-    `*_lives_ms`: how long the store keeps an entry; `pace(n)` waits until n more may be decided.
+    `*_lives_ms`: how long the store keeps an entry.
     """
 
     def __init__(
         self,
         held: Held,
-        decide: Callable[[Sequence[Raw]], Sequence[Outcome]],
-        executor: Executor,
+        redecider: Redecider,
         *,
         now_ms: int,
         score_lives_ms: int,
         deletion_lives_ms: int,
         max_record_bytes: int,
-        batch_records: int,
-        pace: Callable[[int], None],
         progressed: Callable[[Counts], None],
     ) -> None:
         self.counts = Counts()
         self._held = held
-        self._decide = decide
-        self._executor = executor
+        self._redecider = redecider
         self._now_ms = now_ms
         self._score_lives_ms = score_lives_ms
         self._deletion_lives_ms = deletion_lives_ms
         self._max_record_bytes = max_record_bytes
-        self._batch_records = batch_records
-        self._pace = pace
         self._progressed = progressed
 
     def find(self, log: Iterable[Logged]) -> dict[str, Order]:
         """The newest version of each product of a partition that the store does not hold."""
         missing: dict[str, _Version] = {}
         seen: set[int] = set()  # hashes: ids would need several times the memory
-        for versions in _batched(self._versions(log), LOOK_UPS):
+        for versions in batched(self._versions(log), LOOK_UPS):
             held = self._held(list({each.product_id for each in versions}))
             seen.update(hash(each.product_id) for each in versions)
             for version in versions:
@@ -161,12 +131,8 @@ class Reconciler:
                 yield logged.envelope
 
     def _run(self, envelopes: Iterator[Raw], rejected: dict[str, Order]) -> None:
-        for group in _groups(envelopes, AT_ONCE * self._batch_records):
-            self._pace(len(group))
-            batches = list(_batched(group, self._batch_records))
-            for batch, outcomes in zip(batches, self._executor.map(self._decide, batches), strict=True):
-                for envelope, outcome in zip(batch, outcomes, strict=True):
-                    self._count(envelope, outcome, rejected)
+        for envelope, outcome in self._redecider.decided(envelopes):
+            self._count(envelope, outcome, rejected)
             self._progressed(self.counts)
 
     def _count(self, envelope: Raw, outcome: Outcome, rejected: dict[str, Order]) -> None:
@@ -182,32 +148,4 @@ class Reconciler:
         return logged.written_ms + lives_ms < self._now_ms
 
     def _product_id(self, envelope: Raw) -> str | None:
-        """The product that a record speaks of; None when it names none, and so was rejected."""
-        try:
-            if envelope.key is not None:
-                return parse_id(envelope.key.decode())
-            if envelope.value is not None:
-                return parse_product(envelope.value, self._max_record_bytes).parent_asin
-        except (UnicodeDecodeError, RecordRejected):
-            pass
-        return None
-
-
-def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch
-
-
-def _groups(envelopes: Iterable[Raw], records: int) -> Iterator[list[Raw]]:
-    """As many as may be in memory at once."""
-    group: list[Raw] = []
-    held_bytes = 0
-    for envelope in envelopes:
-        group.append(envelope)
-        held_bytes += len(envelope.value or b"")
-        if len(group) >= records or held_bytes >= GROUP_BYTES:
-            yield group
-            group, held_bytes = [], 0
-    if group:
-        yield group
+        return product_of(envelope, self._max_record_bytes)
