@@ -120,7 +120,7 @@ class TestDecoders:
         self, make_pool: MakePool
     ) -> None:
         pool = make_pool()
-        for _ in range(20):  # now it is gone, now it is not reaped, now its socket is still open
+        for _ in range(8):  # now it is gone, now it is not reaped, now its socket is still open
             pool.decode(png(8))
             os.kill(pool.process_ids()[0], signal.SIGKILL)
 
