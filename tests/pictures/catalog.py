@@ -53,17 +53,14 @@ class Listing:
         """The record."""
         texts = _texts()
         text = texts[self.number % len(texts)]
-        title = self.title or f"{self.number} {text['title']}"
+        title = self.title or f"{self.id} {text['title']}"
         images = [{"variant": "MAIN", "large": self.url}]
         product = {**text, "parent_asin": self.id, "title": title, "price": self.price, "images": images}
         return json.dumps(product).encode()
 
 
 class Catalog:
-    """Makes listings of numbers; two of different numbers share neither id, URL nor text.
-
-    `series` tells listings of one measurement from those of another.
-    """
+    """Makes listings of numbers: two of different numbers or series share neither id, URL nor text."""
 
     def __init__(self, pictures: PictureHosts, series: str, variant: Variant = "p") -> None:
         self._pictures = pictures

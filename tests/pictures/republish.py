@@ -133,7 +133,7 @@ def _change(scorers: Scorers, before: Sequence[Found], *, changes_picture: bool)
     A picture that is good for a day is not asked about, so that it may change unseen.
     """
     listings = priced_anew([each.published.listing for each in before])
-    listings[0] = replace(listings[0], title=f"{listings[0].number} another title")
+    listings[0] = replace(listings[0], title=f"{listings[0].id} another title")
     expected = {listings[0].id}
     if changes_picture:
         listings[1] = _repainted(scorers, listings[1])

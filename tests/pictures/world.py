@@ -29,7 +29,8 @@ from tests.pictures.verdict import Found, Verdict, find, judge, read_log
 PARTITIONS = 6
 TOPIC_PREFIX = "adgauge-test-"
 READY_S, DECIDED_S = 60.0, 300.0
-SETTLED_S = 20.0
+PROBED_S = 0.3
+"""Longer than a probe takes."""
 _generations = itertools.count(1)
 
 
@@ -149,12 +150,21 @@ class Scorers:
 
     def asked_of_triton(self) -> "Asked":
         """What Triton was asked for scores so far, without the probes, which no record asks for."""
+        before = self._asked()
         while True:
-            probes = self.sum("adgauge_model_probes_total")
-            samples = scrape(self.servers.triton.metrics_url)
-            if self.sum("adgauge_model_probes_total") == probes:  # none came in between
-                requests = total(samples, "nv_inference_request_success_total")
-                return Asked(int(requests - probes), int(total(samples, "nv_inference_count_total") - probes))
+            time.sleep(PROBED_S)
+            now = self._asked()
+            if now == before:
+                return now
+            before = now  # a probe was under way, which Triton counts first
+
+    def _asked(self) -> "Asked":
+        probes = self.sum("adgauge_model_probes_total")
+        samples = scrape(self.servers.triton.metrics_url)
+        requests, rows = (
+            total(samples, f"nv_inference_{name}_total") for name in ("request_success", "count")
+        )
+        return Asked(int(requests - probes), int(rows - probes))
 
     def check(self) -> None:
         """Raise ServerFailed when a worker did not live through it."""
