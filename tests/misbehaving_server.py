@@ -25,6 +25,7 @@ MAX_BYTES = 200_000
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 HOST = "pictures.test"
 DATE = "Wed, 25 Nov 2026 08:00:00 GMT"
+DATE_MS = 1_795_593_600_000
 Write = Callable[[bytes], object]
 
 
@@ -276,10 +277,10 @@ def make_source(server: Server) -> Iterator[MakeSource]:
         schemes: frozenset[str] = frozenset({"http", "https"}),
         max_bytes: int = MAX_BYTES,
         clock: Callable[[], float] = time.monotonic,
-        now_ms: int = 1_795_593_600_000,  # DATE
+        clock_ms: Callable[[], int] = lambda: DATE_MS,
     ) -> HttpSource:
         policy = policy or ours(server.port)
-        made.append(HttpSource(policy, schemes, max_bytes, resolver, clock, lambda: now_ms))
+        made.append(HttpSource(policy, schemes, max_bytes, resolver, clock, clock_ms))
         return made[-1]
 
     yield make

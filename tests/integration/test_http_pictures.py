@@ -199,7 +199,7 @@ class TestConditionalRequests:
     def test_freshness_counts_from_when_the_answer_was_asked_for(
         self, server: Server, make_source: MakeSource
     ) -> None:
-        assert validators(make_source(now_ms=1000), server.url("/fresh")).fresh_until_ms == 51_000
+        assert validators(make_source(clock_ms=lambda: 1000), server.url("/fresh")).fresh_until_ms == 51_000
         assert validators(make_source(), server.url("/picture")).fresh_until_ms == 0
         assert validators(make_source(), server.url("/unstored")).fresh_until_ms == 0
 

@@ -66,6 +66,7 @@ class HttpCache:
         self._rests_until_ms = 0
         self._closed = False
         self._db: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._path.exists() and self._path.stat().st_size > max_bytes * _OVERSIZE:
@@ -115,7 +116,7 @@ class HttpCache:
 
     def _read(self, db: sqlite3.Connection, key: bytes) -> Entry | None:
         row = db.execute(
-            f"SELECT data, used_ms, {_COLUMNS} FROM entry JOIN body USING (id) WHERE url = ?",  # noqa: S608 (constant)
+            f"SELECT CAST(data AS BLOB), used_ms, {_COLUMNS} FROM entry JOIN body USING (id) WHERE url = ?",  # noqa: S608 (constant)
             (key,),
         ).fetchone()
         if row is None:
@@ -166,6 +167,8 @@ class HttpCache:
             self._rests_until_ms = self._clock_ms() + _REST_MS
 
     def _opened(self) -> sqlite3.Connection:
+        if self._db is not None and self._file != self._on_disk():
+            self._close()  # another process began anew, and SQLite goes on with the file that is gone
         if self._db is None:
             # Autocommit: transactions are where they are written.
             db = sqlite3.connect(self._path, _BUSY_S, isolation_level=None, check_same_thread=False)
@@ -174,7 +177,15 @@ class HttpCache:
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             db.executescript(_SCHEMA)
+            self._file = self._on_disk()
         return self._db
+
+    def _on_disk(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _close(self) -> None:
         db, self._db = self._db, None
