@@ -85,6 +85,8 @@ def decode_suite(files: Sequence[Path]) -> Suite:
     orders = Orders(SPEC, usual.limits, usual.seconds, usual.memory_bytes)
     pool = DecoderPool(usual.processes, orders)
     try:
+        for _ in range(usual.processes):  # starting is no file's cost
+            pool.decode(b"")
         before = pool.process_ids()
         outcomes = [_outcome(pool, path) for path in files]
         after = pool.process_ids()
