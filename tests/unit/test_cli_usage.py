@@ -39,7 +39,7 @@ def wrong_use(*arguments: str) -> int:
 def test_the_commands_are_those_of_this_version() -> None:
     assert {" ".join(names) for names in COMMANDS} == {
         "score", "publish", "scores", "scores get", "explain", "check", "topics", "topics create",
-        "models", "models verify", "dlq", "dlq list", "dlq show", "dlq replay", "reconcile", "rescore",
+        "models", "models verify", "dlq", "dlq list", "dlq show", "dlq replay", "reconcile", "rescore", "doctor",
     }  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def test_what_a_program_may_read_comes_as_json(names: tuple[str, ...], text: str
         ["dlq", "list", "--reason", "bad_mood"],
         ["dlq", "replay", "--max-replays", "0"],
         ["reconcile", "--rate", "-1"],
+        ["doctor"],
         ["rescore"],
         ["rescore", "--where", "reason=bad_mood"],
         ["rescore", "--where", "mood=bad"],

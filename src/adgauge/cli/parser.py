@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_scores(commands)
     _add_explain(commands)
     _add_check(commands)
+    _add_doctor(commands)
     _add_topics(commands)
     add_dlq(commands)
     add_reconcile(commands)
@@ -115,6 +116,24 @@ def _add_check(commands: Commands) -> None:
     command.set_defaults(run=_check)
 
 
+def _add_doctor(commands: Commands) -> None:
+    command = command_of(
+        commands,
+        "doctor",
+        "say, step by step, what a scorer makes of a picture's reference",
+        "adgauge doctor https://cdn.example/pictures/B07XJ8C8F5.jpg",
+        "adgauge doctor photos/B07XJ8C8F5.jpg --model model_repository/effimini_lite0",
+    )
+    command.add_argument(
+        "url", metavar="URL", help="http(s), data, s3, gs or file: URL, or a path, as a product names it"
+    )
+    command.add_argument(
+        "--model", type=Path, metavar="DIR", help="folder of the model to prepare it for (ADGAUGE_MODEL_DIR)"
+    )
+    add_json(command)
+    command.set_defaults(run=_doctor)
+
+
 def _add_topics(commands: Commands) -> None:
     topics = command_of(commands, "topics", "manage the topics", "adgauge topics create --partitions 12")
     actions = topics.add_subparsers(metavar="ACTION", required=True)
@@ -191,6 +210,12 @@ def _check(arguments: argparse.Namespace) -> int:
     from adgauge.cli.check import check_everything
 
     return check_everything(as_json=arguments.json)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from adgauge.cli.doctor import diagnose
+
+    return diagnose(arguments.url, model=arguments.model, as_json=arguments.json)
 
 
 def _topics_create(arguments: argparse.Namespace) -> int:
