@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import ssl
 import threading
 import time
@@ -236,6 +237,7 @@ def serve(context: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> 
 
     class Quiet(ThreadingTCPServer):
         daemon_threads = True
+        address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         request_queue_size = 128
 
         def handle_error(self, request: object, client_address: object) -> None:
@@ -251,6 +253,25 @@ def serve(context: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> 
             running.hang_up()
             tcp.shutdown()
             thread.join()
+
+
+@contextmanager
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+        listener.shutdown(socket.SHUT_RDWR)  # wakes whoever accepts
+
+
+def accepting(listener: socket.socket, serve_one: Callable[[socket.socket], object]) -> None:
+    def accept() -> None:
+        try:
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=serve_one, args=(client,), daemon=True).start()
+        except OSError:
+            return
+
+    threading.Thread(target=accept, daemon=True).start()
 
 
 @pytest.fixture(scope="module")

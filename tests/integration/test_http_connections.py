@@ -8,12 +8,23 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 
 import pytest
 
 from adgauge.canonical.image import ImageError, ImageReason
 from adgauge.images.http import HttpPolicy
-from tests.misbehaving_server import HOST, MakeSource, Server, data, error, ours, serve
+from tests.misbehaving_server import (
+    HOST,
+    MakeSource,
+    Server,
+    accepting,
+    data,
+    error,
+    listening,
+    ours,
+    serve,
+)
 
 
 def connections(server: Server) -> int:
@@ -138,6 +149,15 @@ class TestAddresses:
 
         assert data(source, server.url("/picture")) == b"picture"
 
+    @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+    def test_an_ipv6_address_may_stand_in_a_url(self, make_source: MakeSource) -> None:
+        with serve(address="::1") as server:
+            loopback = (ip_network("::1/128"),)
+            source = make_source(HttpPolicy(ports=frozenset({server.port}), allowed_networks=loopback))
+
+            assert data(source, server.url("/moved", "[::1]")) == b"picture"
+            assert f"Host: [::1]:{server.port}\n" in server.heads[-1]
+
     def test_an_address_that_refuses_alone_is_a_connection_that_failed(self, make_source: MakeSource) -> None:
         assert error(make_source(ours(9)), "http://pictures.test:9/").reason == ImageReason.CONNECTION
 
@@ -194,25 +214,6 @@ def one_answer_each() -> Iterator[tuple[int, list[int]]]:
     with listening() as listener:
         accepting(listener, serve_one)
         yield listener.getsockname()[1], accepted
-
-
-@contextmanager
-def listening() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener
-        listener.shutdown(socket.SHUT_RDWR)  # wakes whoever accepts
-
-
-def accepting(listener: socket.socket, serve_one: object) -> None:
-    def accept() -> None:
-        try:
-            while True:
-                client, _ = listener.accept()
-                threading.Thread(target=serve_one, args=(client,), daemon=True).start()  # type: ignore[arg-type]
-        except OSError:
-            return
-
-    threading.Thread(target=accept, daemon=True).start()
 
 
 class TestProxy:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +16,18 @@ import trustme
 from adgauge.canonical.image import ImageReason
 from adgauge.errors import ConfigurationError
 from adgauge.images.http import HttpPolicy, HttpSource
-from tests.misbehaving_server import HOST, MAX_BYTES, MakeSource, Server, data, error, ours, serve
+from tests.misbehaving_server import (
+    HOST,
+    MAX_BYTES,
+    MakeSource,
+    Server,
+    accepting,
+    data,
+    error,
+    listening,
+    ours,
+    serve,
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +138,25 @@ def test_a_slow_answer_is_cut_off_over_tls_too(
 
     assert error(source, secure.url(path, scheme="https")).reason == ImageReason.TIMEOUT
     assert time.monotonic() - start < 1.5
+
+
+@pytest.mark.parametrize("piece", [b"", b"x"])
+def test_a_handshake_that_does_not_end_is_cut_off(piece: bytes, make_source: MakeSource) -> None:
+    def drip(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            client.sendall(b"\x16\x03\x03\x40\x00")  # a record of 16 KiB follows
+            for _ in range(100):
+                client.sendall(piece)
+                time.sleep(0.05)
+
+    with listening() as listener:
+        accepting(listener, drip)
+        port = listener.getsockname()[1]
+        start = time.monotonic()
+
+        source = make_source(ours(port, timeout_s=0.4))
+        assert error(source, f"https://{HOST}:{port}/").reason == ImageReason.TIMEOUT
+        assert time.monotonic() - start < 1.0
 
 
 @pytest.mark.parametrize(

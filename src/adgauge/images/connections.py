@@ -6,9 +6,12 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
+from adgauge.errors import ConfigurationError
 from adgauge.images.fetched import Trace, untold
 from adgauge.images.guard import Target
 from adgauge.images.messages import read_head
@@ -20,6 +23,30 @@ _IDLE_S = 15.0
 def origin_of(target: Target) -> Origin:
     """Whom a request goes to."""
     return Origin(target.scheme, target.host, target.port)
+
+
+def proxy_address(url: str | None) -> tuple[str, int] | None:
+    """Host and port of the operator's proxy; raises ConfigurationError."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        plain = parts.scheme == "http" and "@" not in parts.netloc and parts.path in ("", "/")
+        if plain and parts.hostname and parts.port:
+            return parts.hostname, parts.port
+    except ValueError:
+        pass
+    raise ConfigurationError("the proxy for pictures must be http://host:port, without credentials")
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Verifies by the system's authorities, or by those in a file; raises ConfigurationError."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as exc:
+        raise ConfigurationError(f"CA file {ca_file}: {exc.strerror or exc}") from exc
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class Connections:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from threading import BoundedSemaphore
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from adgauge.canonical.image import ImageError, ImageReason
 from adgauge.errors import ConfigurationError
-from adgauge.images.connections import Connections, origin_of
+from adgauge.images.connections import Connections, origin_of, proxy_address, tls_context
 from adgauge.images.fetched import Body, Fetched, Trace, untold
 from adgauge.images.freshness import conditions, fresh_until_ms, may_store, retry_after_s, validators_of
 from adgauge.images.guard import HostLists, Network, Target, check_addresses, is_allowed, target_of
@@ -92,9 +92,9 @@ class HttpSource:
         self._clock = clock
         self._clock_ms = clock_ms
         self._hosts = HostLists(policy.allowed_hosts, policy.denied_hosts)
-        self._proxy = _proxy(policy.proxy)
+        self._proxy = proxy_address(policy.proxy)
         self._names = Names(resolver, clock)
-        self._connections = Connections(_tls_context(policy), policy.idle_connections, clock=clock)
+        self._connections = Connections(tls_context(policy.ca_file), policy.idle_connections, clock=clock)
         self._large = BoundedSemaphore(_LARGE_AT_ONCE)
         if not policy.user_agent.isascii() or not policy.user_agent.isprintable():
             raise ConfigurationError("the user agent must be printable ASCII")
@@ -216,7 +216,7 @@ class HttpSource:
 
     def _body(self, wire: Wire, head: Head, asked_ms: int) -> Answer:
         encoding = head.headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
+        if encoding.lower() not in ("", "identity"):
             detail = f"content encoding {encoding[:40]!r} was not asked for"
             raise ImageError(ImageReason.HTTP_ERROR, detail)
         body = read_body(wire, head, self._max_bytes, lambda: self._large_slot(wire.deadline))
@@ -286,28 +286,6 @@ def _as_utf8(location: str) -> str:
         return location.encode("latin-1").decode()
     except UnicodeDecodeError:
         return location
-
-
-def _proxy(url: str | None) -> tuple[str, int] | None:
-    if url is None:
-        return None
-    try:
-        parts = urlsplit(url)
-        plain = parts.scheme == "http" and "@" not in parts.netloc and parts.path in ("", "/")
-        if plain and parts.hostname and parts.port:
-            return parts.hostname, parts.port
-    except ValueError:
-        pass
-    raise ConfigurationError("the proxy for pictures must be http://host:port, without credentials")
-
-
-def _tls_context(policy: HttpPolicy) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=policy.ca_file)
-    except OSError as exc:
-        raise ConfigurationError(f"CA file {policy.ca_file}: {exc.strerror or exc}") from exc
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _words(exc: OSError) -> str:
