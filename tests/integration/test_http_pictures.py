@@ -18,6 +18,7 @@ from tests.misbehaving_server import (
     MakeSource,
     Server,
     data,
+    drip,
     error,
     ours,
     validators,
@@ -137,6 +138,27 @@ def test_more_large_pictures_than_are_read_at_once_are_all_read(
         thread.join()
 
     assert sizes == [3 << 20] * 20
+
+
+def test_large_pictures_that_drip_hold_up_those_of_their_own_host_alone(
+    server: Server, make_source: MakeSource
+) -> None:
+    source = make_source(ours(server.port, timeout_s=2.0), max_bytes=10 << 20)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (3 << 20)
+    server.answers["/huge"] = head + bytes(3 << 20)
+    server.answers["/huge-slow"] = drip(head + bytes((2 << 20) + 1), b"x")
+    dripping = [
+        threading.Thread(target=error, args=(source, server.url("/huge-slow", f"{host}.test")))
+        for host in "aaaaaabbbbbb"
+    ]
+    for thread in dripping:
+        thread.start()
+    time.sleep(0.5)
+
+    assert len(data(source, server.url("/huge"))) == 3 << 20
+    assert all(thread.is_alive() for thread in dripping)
+    for thread in dripping:
+        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -271,6 +293,27 @@ class TestResolving:
         assert error(hanging, "http://a.example/").reason == ImageReason.TIMEOUT
         assert time.monotonic() - start < 1.0
         release.set()
+
+    def test_a_name_that_waited_for_busy_resolvers_is_not_blamed(
+        self, server: Server, make_source: MakeSource
+    ) -> None:
+        release = threading.Event()
+
+        def hang(host: str, port: int) -> Sequence[str]:
+            if host != HOST:
+                release.wait(10)
+            return ["127.0.0.1"]
+
+        source = make_source(ours(server.port, timeout_s=1.1), hang)
+        waiting = [threading.Thread(target=error, args=(source, f"http://{at}.example/")) for at in range(40)]
+        for thread in waiting:
+            thread.start()
+        assert error(source, server.url("/picture")).reason == ImageReason.TIMEOUT
+        for thread in waiting:
+            thread.join()
+        release.set()
+
+        assert data(source, server.url("/picture")) == b"picture"
 
     def test_a_name_that_hung_is_not_waited_for_again(self, make_source: MakeSource) -> None:
         release = threading.Event()

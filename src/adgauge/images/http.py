@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from threading import BoundedSemaphore
 from urllib.parse import urljoin
 
 from adgauge.canonical.image import ImageError, ImageReason
@@ -22,6 +22,7 @@ from adgauge.images.connections import Connections, origin_of, proxy_address, tl
 from adgauge.images.fetched import Body, Fetched, Trace, untold
 from adgauge.images.freshness import conditions, fresh_until_ms, may_store, retry_after_s, validators_of
 from adgauge.images.guard import HostLists, Network, Target, check_addresses, is_allowed, target_of
+from adgauge.images.large_bodies import LargeBodies
 from adgauge.images.messages import Head, read_body, read_head
 from adgauge.images.resolving import Names, Resolver, resolve
 from adgauge.images.wire import Deadline, NoAnswer, Wire
@@ -35,8 +36,10 @@ _STATUS_REASONS = {
     425: ImageReason.SERVER_ERROR,
     429: ImageReason.RATE_LIMITED,
 }
+_THAT_PASS = frozenset({ImageReason.RATE_LIMITED, ImageReason.SERVER_ERROR})
 _STOOD_STILL_S = 1.0  # a time limit is noticed within milliseconds, unless the machine or container is frozen
 _LARGE_AT_ONCE = 8
+_LARGE_PER_HOST = 3
 _DRAINED_BYTES = 1 << 14
 _DRAINED_S = 0.25
 _SHA256_DIGITS = 32
@@ -95,7 +98,7 @@ class HttpSource:
         self._proxy = proxy_address(policy.proxy)
         self._names = Names(resolver, clock)
         self._connections = Connections(tls_context(policy.ca_file), policy.idle_connections, clock=clock)
-        self._large = BoundedSemaphore(_LARGE_AT_ONCE)
+        self._large = LargeBodies(_LARGE_AT_ONCE, _LARGE_PER_HOST)
         if not policy.user_agent.isascii() or not policy.user_agent.isprintable():
             raise ConfigurationError("the user agent must be printable ASCII")
         self._headers = (
@@ -219,7 +222,8 @@ class HttpSource:
         if encoding.lower() not in ("", "identity"):
             detail = f"content encoding {encoding[:40]!r} was not asked for"
             raise ImageError(ImageReason.HTTP_ERROR, detail)
-        body = read_body(wire, head, self._max_bytes, lambda: self._large_slot(wire.deadline))
+        room = partial(self._large.room, wire.origin.host, wire.deadline)
+        body = read_body(wire, head, self._max_bytes, room)
         digest = sha256(body).hexdigest()[:_SHA256_DIGITS]
         validators = validators_of(head.headers, digest, fresh_until_ms(head.headers, asked_ms), "")
         return Answer(body, validators, may_store(head.headers))
@@ -240,22 +244,10 @@ class HttpSource:
             return False
         try:
             wire.deadline = wire.deadline.within(_DRAINED_S)
-            read_body(wire, head, _DRAINED_BYTES, lambda: self._large_slot(wire.deadline))
+            read_body(wire, head, _DRAINED_BYTES, nullcontext)
         except (OSError, ImageError):
             return False
         return True
-
-    @contextmanager
-    def _large_slot(self, deadline: Deadline) -> Iterator[None]:
-        if not self._large.acquire(timeout=deadline.left()):
-            raise TimeoutError("too many large pictures at once")
-        try:
-            yield
-        finally:
-            self._large.release()
-
-
-_THAT_PASS = frozenset({ImageReason.RATE_LIMITED, ImageReason.SERVER_ERROR})
 
 
 def _refreshed(known: Validators, head: Head, asked_ms: int) -> Validators:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from adgauge.canonical.image import ImageError, ImageReason
 from adgauge.images.wire import Deadline
@@ -40,39 +40,39 @@ class Names:
         self._failed: dict[str, tuple[float, ImageReason]] = {}
 
     def addresses(self, host: str, port: int, deadline: Deadline) -> Sequence[str]:
-        """At least one address, not checked; raises ImageError(UNRESOLVED or TIMEOUT)."""
+        """At least one address, not checked; raises ImageError."""
         until, reason = self._failed.get(host, (0.0, ImageReason.UNRESOLVED))
         if self._clock() < until:
             raise ImageError(reason, f"{host} did not resolve a moment ago")
-        left = deadline.left()
         try:
-            return self._resolved(host, port, left)
-        except ImageError as exc:
-            # Little time to resolve, or a process that stood still, says nothing about the name.
-            if exc.reason is ImageReason.UNRESOLVED or (
-                left > _FAIR_S and deadline.late_s() < _STOOD_STILL_S
-            ):
-                self._remember(host, exc.reason)
-            raise
+            future = self._threads.submit(self._resolve, host, port)
+        except RuntimeError as exc:
+            raise ImageError(ImageReason.CONNECTION, "closed meanwhile") from exc
+        return self._awaited(future, host, deadline)
 
     def close(self) -> None:
         """Stop resolving. Never raises."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _awaited(self, future: Future[Sequence[str]], host: str, deadline: Deadline) -> Sequence[str]:
+        left = deadline.left()
+        try:
+            addresses = future.result(timeout=left)
+        except TimeoutError as exc:
+            # Busy resolvers, little time and a process that stood still say nothing about the name.
+            asked = not future.cancel()
+            if asked and left > _FAIR_S and deadline.late_s() < _STOOD_STILL_S:
+                self._remember(host, ImageReason.TIMEOUT)
+            raise ImageError(ImageReason.TIMEOUT, f"{host} took too long to resolve") from exc
+        except (OSError, UnicodeError) as exc:
+            self._remember(host, ImageReason.UNRESOLVED)
+            raise ImageError(ImageReason.UNRESOLVED, f"{host}: {exc}") from exc
+        if not addresses:
+            self._remember(host, ImageReason.UNRESOLVED)
+            raise ImageError(ImageReason.UNRESOLVED, f"{host} has no address")
+        return addresses
+
     def _remember(self, host: str, reason: ImageReason) -> None:
         if len(self._failed) >= _REMEMBERED_HOSTS:
             self._failed.clear()
         self._failed[host] = (self._clock() + _REMEMBERED_S, reason)
-
-    def _resolved(self, host: str, port: int, left: float) -> Sequence[str]:
-        future = self._threads.submit(self._resolve, host, port)
-        try:
-            addresses = future.result(timeout=left)
-        except TimeoutError as exc:
-            future.cancel()
-            raise ImageError(ImageReason.TIMEOUT, f"{host} took too long to resolve") from exc
-        except (OSError, UnicodeError) as exc:
-            raise ImageError(ImageReason.UNRESOLVED, f"{host}: {exc}") from exc
-        if not addresses:
-            raise ImageError(ImageReason.UNRESOLVED, f"{host} has no address")
-        return addresses
