@@ -65,7 +65,7 @@ def rescore(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         monkeypatch.setenv(name, value)
 
     def run(where: str, *arguments: str) -> Ran:
-        code = main(["rescore", "--where", where, *arguments, "--json"])
+        code = main(["rescore", "--where", where, *arguments])
         shown = capsys.readouterr()
         return Ran(code, shown.out, shown.err)
 
@@ -100,13 +100,13 @@ def test_what_had_no_picture_for_a_time_is_scored_again_once_its_host_is_back(
 ) -> None:
     published(world, hosts)
     before = world.held()
-    dry = rescore("reason=passing", "--dry-run").json
+    dry = rescore("reason=passing", "--dry-run", "--json").json
     hosts.enter(BUSY, State.UP)
     world.redis.delete("ag:7:BUSY3")  # as when it expired
-    repaired = rescore("reason=passing")
+    repaired = rescore("reason=passing", "--json")
     after = world.held()
-    again = rescore("reason=passing").json
-    still = rescore("reason=lasting", "--where", "flag=no_image").json
+    again = rescore("reason=passing")
+    still = rescore("reason=lasting", "--where", "flag=no_image", "--json").json
     forget_products(world)
     gone = rescore("reason=not_found")
 
@@ -117,9 +117,12 @@ def test_what_had_no_picture_for_a_time_is_scored_again_once_its_host_is_back(
     assert changed == {f"ag:7:BUSY{number}" for number in range(4)}
     for name in changed:
         assert after[name] == [f"{grey_score(LEVEL):.4f}", *before[name][1:]]  # its order stays
-    assert (again["found"], again["rescored"]) == (0, 0)
+    assert again.code == 0
+    assert "generation 7 has 0 such products, selected 0\nrescored 0," in again.out
     assert (still["rescored"], still["no_image"]) == (2, {"not_found": 2})
-    assert (gone.code, gone.json["gone"], gone.json["rescored"]) == (1, ["DEAD0", "DEAD1"], 0)
+    assert gone.code == 1
+    assert "has 2 such products (2 not_found), selected 2" in gone.out
+    assert "gone from the products topic: 2: DEAD0, DEAD1; `adgauge explain ID`" in gone.out
 
 
 def forget_products(world: World) -> None:

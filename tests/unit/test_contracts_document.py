@@ -1,9 +1,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from adgauge.adapters import kafka_letters
 from adgauge.adapters.redis import StoredScore, decode, encode
+from adgauge.canonical.image import ImageReason
 from adgauge.errors import RejectReason
+from adgauge.pipeline.rescore import LASTING, PASSING, REASONS
 from adgauge.pipeline.score_log import ScoreLogRecord
 from adgauge.product import ID_BYTES
 from adgauge.records import Flag, Order, Score, Tombstone
@@ -45,6 +49,13 @@ def test_every_flag_has_its_letter_documented() -> None:
 
 def test_every_field_of_the_history_is_named() -> None:
     assert set(ScoreLogRecord.model_fields) <= set(re.findall(r"`(\w+)`", DOCUMENT))
+
+
+@pytest.mark.parametrize("word", [PASSING, LASTING])
+def test_every_reason_of_a_missing_picture_is_documented(word: str) -> None:
+    (row,) = re.findall(rf"^\| {word} \| (.*) \|$", DOCUMENT, re.MULTILINE)
+
+    assert row.replace("`", "").split(", ") == [each for each in ImageReason if each in REASONS[word]]
 
 
 def test_the_documented_length_of_an_id_is_the_limit() -> None:

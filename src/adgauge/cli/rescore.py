@@ -55,8 +55,7 @@ def rescore(where: Where, *, dry_run: bool, since_ms: int | None, rate: float | 
 
 def _find(rescorer: Rescorer, servers: ServerSettings, since_ms: int | None) -> None:
     with KafkaLog(servers.kafka(), servers.scores_topic) as log:
-        for partition in log.partitions:
-            rescorer.find(record.value for record in log.read([partition], since_ms))
+        rescorer.find(record.value for record in log.read(log.partitions, since_ms))
     rescorer.select()
 
 

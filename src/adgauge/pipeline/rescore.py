@@ -112,7 +112,7 @@ class Rescorer:
         self._chosen: dict[str, Chosen] = {}
 
     def find(self, lines: Iterable[bytes | None]) -> None:
-        """Choose by the lines of a partition of the score log: the newest of each product counts."""
+        """Choose by the lines of the score log, those of a product in order: the newest counts."""
         for line in lines:
             self.counts.read += 1
             try:
