@@ -89,7 +89,7 @@ class Rescorer:
     """`find` over the score log, `select`, `rescore` over the log of products, `finish`: in this order.
 
     Partitions of the two logs need not agree, so all of the first is read before any of the second. Memory:
-    about 400 bytes for each product that is found.
+    about 300 bytes for each product that is found.
     """
 
     def __init__(
