@@ -310,7 +310,7 @@ def make_source(server: Server) -> Iterator[MakeSource]:
 
 
 def ours(
-    *ports: int, timeout_s: float = 2.0, ca_file: Path | None = None, proxy: str | None = None
+    *ports: int, timeout_s: float = 5.0, ca_file: Path | None = None, proxy: str | None = None
 ) -> HttpPolicy:
     return HttpPolicy(
         timeout_s=timeout_s,

@@ -274,4 +274,4 @@ def test_a_slow_proxy_has_the_picture_s_time_and_no_more(make_source: MakeSource
         start = time.monotonic()
 
         assert error(source, server.url("/picture")).reason == ImageReason.TIMEOUT
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < 2.5

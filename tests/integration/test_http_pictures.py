@@ -169,7 +169,7 @@ def test_time_is_bounded_as_a_whole(path: str, server: Server, make_source: Make
     start = time.monotonic()
 
     assert error(source, server.url(path)).reason == ImageReason.TIMEOUT
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 2.5
 
 
 def test_a_time_limit_that_passed_while_the_worker_was_frozen_costs_no_picture(
@@ -291,7 +291,7 @@ class TestResolving:
         start = time.monotonic()
 
         assert error(hanging, "http://a.example/").reason == ImageReason.TIMEOUT
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < 2.5
         release.set()
 
     def test_a_name_that_waited_for_busy_resolvers_is_not_blamed(

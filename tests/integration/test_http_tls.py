@@ -123,7 +123,9 @@ def test_an_unknown_authority_is_refused(secure: Server, make_source: MakeSource
 
 
 def test_a_server_without_tls_is_refused(server: Server, make_source: MakeSource) -> None:
-    assert error(make_source(), server.url("/picture", scheme="https")).reason in (
+    assert error(
+        make_source(ours(server.port, timeout_s=1.0)), server.url("/picture", scheme="https")
+    ).reason in (
         ImageReason.TLS,
         ImageReason.TIMEOUT,
     )
@@ -137,7 +139,7 @@ def test_a_slow_answer_is_cut_off_over_tls_too(
     start = time.monotonic()
 
     assert error(source, secure.url(path, scheme="https")).reason == ImageReason.TIMEOUT
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 2.5
 
 
 @pytest.mark.parametrize("piece", [b"", b"x"])
@@ -156,7 +158,7 @@ def test_a_handshake_that_does_not_end_is_cut_off(piece: bytes, make_source: Mak
 
         source = make_source(ours(port, timeout_s=0.4))
         assert error(source, f"https://{HOST}:{port}/").reason == ImageReason.TIMEOUT
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < 2.5
 
 
 @pytest.mark.parametrize(
