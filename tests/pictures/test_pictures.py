@@ -17,6 +17,7 @@ pytestmark = [
 
 SHARE_OF_ALONE = 0.5
 """Of so few records, on a machine that others use as well."""
+TRAILS_S = 15.0
 RATE = 250.0
 
 
@@ -30,7 +31,7 @@ def test_dead_slow_and_hostile_pictures_hold_up_nobody(servers: Servers) -> None
     said: list[str] = []
     mixed = hostile.play(servers, 800, 1, said.append)
 
-    assert hostile.problems(mixed, SHARE_OF_ALONE) == [], said
+    assert hostile.problems(mixed, SHARE_OF_ALONE, TRAILS_S) == [], said
 
 
 def test_what_is_published_again_unchanged_asks_neither_model_nor_pictures(servers: Servers) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from adgauge.records import (
     Picture,
     Position,
     Score,
+    Tombstone,
     Validators,
 )
 from adgauge.telemetry.metrics import Metrics
@@ -214,6 +215,23 @@ class TestLate:
         assert isinstance(outcome, Outcome)
         assert outcome.position == batch[1].position
         assert world.store.entries["Q"].value == rating(90, 0)  # type: ignore[union-attr]  # a score
+
+    def test_a_picture_that_comes_while_the_others_are_decided_is_for_a_later_batch(
+        self, world: World, slow: Future[Loaded], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put = world.store.put
+
+        def put_late(entries: Sequence[Score | Tombstone]) -> Sequence[bool]:
+            slow.set_result(ImageMissing("timeout", "too slow"))
+            return put(entries)
+
+        monkeypatch.setattr(world.store, "put", put_late)
+        late, outcome = world.run(world.record("Q", "slow"), world.record("P", "a"))
+        assert isinstance(late, Envelope)
+        assert isinstance(outcome, Outcome)
+        told: list[int] = []
+        late.payload.then(lambda: told.append(1))
+        assert told
 
     def test_one_that_is_still_not_there_is_given_back_again(self, world: World) -> None:
         late = world.late(world.record("Q", "slow"))

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from adgauge.adapters.memory import MemoryLog, MemorySource
 from adgauge.errors import BackendUnavailable, ConfigurationError, ContractMismatch
-from adgauge.pipeline.runner import AHEAD, Limits, Runner
+from adgauge.pipeline.runner import AHEAD, Limits, Runner, Score
 from adgauge.records import Envelope, Outcome, OutcomeKind, Partition
 from adgauge.telemetry.metrics import Metrics
 
@@ -45,9 +45,7 @@ class Gate:
 class Bench:
     """A runner over a MemoryLog, run on the test's thread until a condition holds."""
 
-    def __init__(
-        self, score: Callable[[Sequence[Raw]], Sequence[Outcome]], limits: Limits = LIMITS, records: int = 0
-    ) -> None:
+    def __init__(self, score: Score, limits: Limits = LIMITS, records: int = 0) -> None:
         self.log = MemoryLog("products", 1)
         for number in range(records):
             self.log.publish(b"k", f"{number}".encode())

@@ -21,6 +21,7 @@ MESSAGE_BYTES = 16 * 2**20
 HEADROOM_BYTES = 64 * 2**10
 """A dead letter is larger than its record by its headers."""
 _POLL_S = 0.3
+_LOADING_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +147,18 @@ class KafkaAdmin:
     def committed(self, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Next offset that `group` will read, by partition; 0 where it has not committed."""
         asked = [TopicPartition(topic, number) for number in partitions]
+        deadline = time.monotonic() + self._connection.timeout_s
         with translated():
-            try:
-                found = self._client.list_group_offsets({group: asked})[group]
-            except kafka_errors.CoordinatorNotAvailableError:  # no group has been here yet
-                return dict.fromkeys(partitions, 0)
+            while True:
+                try:
+                    found = self._client.list_group_offsets({group: asked})[group]
+                    break
+                except kafka_errors.CoordinatorNotAvailableError:  # no group has been here yet
+                    return dict.fromkeys(partitions, 0)
+                except kafka_errors.CoordinatorLoadInProgressError:  # a broker that took the group over
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(_LOADING_S)
         return {name.partition: max(committed.offset, 0) for name, committed in found.items()}
 
     def read(self, topic: str, deadline: float) -> Iterator[TopicRecord]:

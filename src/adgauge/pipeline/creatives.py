@@ -58,6 +58,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Gathered:
+    """A product with what became of each of its pictures: all of them are `Unchanged`, or none is."""
+
+    asked: Asked
+    loaded: tuple[Loaded, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A product to be scored: its canonical input, or the rating of content that did not change.
 
@@ -106,36 +114,35 @@ class Creatives:
             for product in zip(drafts, sources, known, wanted, strict=True)
         ]
 
-    def settle(self, asked: Sequence[Asked], patience_s: float | None) -> list[Asked]:
-        """The same with their pictures, or after `patience_s`, when some are not `done`."""
+    def gather(self, asked: Sequence[Asked], patience_s: float | None) -> list[Gathered | Asked]:
+        """Each with its pictures; after `patience_s` as it is, where they are not there yet."""
         deadline = None if patience_s is None else time.monotonic() + patience_s
-        settled = list(asked)
+        found: list[Gathered | Asked] = list(asked)
         while True:
             left_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-            wait([picture for each in settled for picture in each.pictures], left_s)
-            settled = [self._whole(each) if each.done() else each for each in settled]
+            waiting = [each for each in found if isinstance(each, Asked)]
+            wait([picture for each in waiting for picture in each.pictures], left_s)
+            found = [self._gathered(each) if isinstance(each, Asked) else each for each in found]
             over = deadline is not None and time.monotonic() >= deadline
-            if over or all(each.done() for each in settled):
-                return settled
+            if over or all(isinstance(each, Gathered) for each in found):
+                return found
 
-    def canonicalize(self, asked: Asked) -> Candidate | RecordRejected:
-        """The contract's arrays, or what is known of a creative that did not change; `asked` is done."""
-        loaded = self._loaded(asked)
+    def canonicalize(self, gathered: Gathered) -> Candidate | RecordRejected:
+        """The contract's arrays, or what is known of a creative that did not change."""
+        asked, loaded = gathered.asked, gathered.loaded
         self._count(asked, loaded)
         validators = tuple(each.validators for each in loaded if not isinstance(each, ImageMissing))
-        complete = len(validators) == len(loaded) > 0
-        if asked.known is not None and complete and all(isinstance(each, Unchanged) for each in loaded):
-            known = asked.known
-            changed = validators != known.validators
+        is_whole = len(validators) == len(loaded) > 0
+        if asked.known is not None and any(isinstance(each, Unchanged) for each in loaded):
             return Candidate(
                 asked.draft.product_id,
-                known.digest,
+                asked.known.digest,
                 asked.draft.flags,
-                None,
-                known.rating,
-                asked.source if changed else None,
-                validators,
-                None,
+                canonical=None,
+                rating=asked.known.rating,
+                source=asked.source if validators != asked.known.validators else None,
+                validators=validators,
+                image_reason=None,
             )
         canonical = self._canonicalizer.complete(asked.draft, [_image(each) for each in loaded])
         if isinstance(canonical, RecordRejected):
@@ -144,11 +151,11 @@ class Creatives:
             asked.draft.product_id,
             canonical.digest,
             canonical.flags,
-            canonical,
-            None,
-            asked.source if complete else None,
-            validators,
-            _why_no_image(loaded),
+            canonical=canonical,
+            rating=None,
+            source=asked.source if is_whole else None,
+            validators=validators,
+            image_reason=_why_no_image(loaded),
         )
 
     def _source(self, draft: Draft) -> str | None:
@@ -163,27 +170,28 @@ class Creatives:
     def _begin(self, wanted: Sequence[Wanted]) -> Sequence[Future[Loaded]]:
         return self._call("images", lambda: self._images.begin(wanted)) if wanted else ()
 
-    def _whole(self, asked: Asked) -> Asked:
-        """When one of several pictures changed the others are needed as well."""
+    def _gathered(self, asked: Asked) -> Gathered | Asked:
+        if not asked.done():
+            return asked
         loaded = self._loaded(asked)
         unchanged = [isinstance(each, Unchanged) for each in loaded]
-        if not any(unchanged) or all(unchanged):
-            return asked
-        wanted = tuple(Wanted(each.reference) for each in asked.wanted)
-        return Asked(asked.draft, asked.source, asked.known, wanted, tuple(self._begin(wanted)))
+        if any(unchanged) and not all(unchanged):  # the model needs all pictures where one is another
+            wanted = tuple(Wanted(each.reference) for each in asked.wanted)
+            return Asked(asked.draft, asked.source, asked.known, wanted, tuple(self._begin(wanted)))
+        return Gathered(asked, loaded)
 
-    def _loaded(self, asked: Asked) -> list[Loaded]:
+    def _loaded(self, asked: Asked) -> tuple[Loaded, ...]:
         pictures: Sequence[Future[Loaded]] = asked.pictures
 
-        def gather() -> list[Loaded]:
+        def results() -> tuple[Loaded, ...]:
             nonlocal pictures
             try:
-                return [picture.result() for picture in pictures]
+                return tuple(picture.result() for picture in pictures)
             except BackendUnavailable:
                 pictures = self._images.begin(asked.wanted)
                 raise
 
-        return self._call("images", gather)
+        return self._call("images", results)
 
     def _count(self, asked: Asked, loaded: Sequence[Loaded]) -> None:
         for each in loaded:

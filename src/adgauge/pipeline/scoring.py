@@ -11,7 +11,7 @@ from prometheus_client.context_managers import Timer
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.errors import RecordRejected, RejectReason
 from adgauge.pipeline.circuit import FUSE, Circuits
-from adgauge.pipeline.creatives import Asked, Candidate, Creatives
+from adgauge.pipeline.creatives import Asked, Candidate, Creatives, Gathered
 from adgauge.pipeline.fuse import Fuse
 from adgauge.pipeline.ports import DeadLetters, Images, ScoreCache, ScoreLog, Scorer, ScoreStore
 from adgauge.product import ProductRecord, parse_id, parse_product
@@ -91,32 +91,35 @@ class ScoringPipeline:
         return [each for each in self._run(batch, None) if isinstance(each, Outcome)]
 
     def _run(self, batch: Sequence[Work], patience_s: float | None) -> list[Outcome | Envelope[Asked]]:
-        asked = self._ask(self._parse(batch), patience_s)
-        here = [pair for pair in zip(batch, asked, strict=True) if not _is_late(pair[1])]
-        outcomes = iter(self._decide([envelope for envelope, _ in here], [each for _, each in here]))
-        return [each if _is_late(each) else next(outcomes) for each in asked]
+        gathered = self._gather(self._parse(batch), patience_s)
+        here = [(record, each) for record, each in zip(batch, gathered, strict=True) if not _is_late(each)]
+        outcomes = iter(self._decide([record for record, _ in here], [each for _, each in here]))
+        return [each if _is_late(each) else next(outcomes) for each in gathered]
 
-    def _decide(self, batch: Sequence[Work], asked: Sequence[Envelope[Asked] | Ended]) -> list[Outcome]:
-        entries = _advance(self._score, _advance(self._canonicalize, asked))
+    def _decide(
+        self, batch: Sequence[Work], gathered: Sequence[Envelope[Asked | Gathered] | Ended]
+    ) -> list[Outcome]:
+        entries = _advance(self._score, _advance(self._canonicalize, gathered))
         self._require_sound(entries)
         kinds = self._put(entries)
         self._append(entries, kinds)
         self._bury(batch, entries)
-        return [self._outcome(*each) for each in zip(batch, asked, entries, kinds, strict=True)]
+        return [self._outcome(*each) for each in zip(batch, gathered, entries, kinds, strict=True)]
 
     def _parse(self, batch: Sequence[Work]) -> list[Envelope[ProductRecord | Asked] | Ended]:
         """Bytes → product; a null value deletes the product that the key names."""
         with self._stage(Stage.PARSE):
             return [_parse_record(envelope, self._max_record_bytes) for envelope in batch]
 
-    def _ask(
+    def _gather(
         self, parsed: Sequence[Envelope[ProductRecord | Asked] | Ended], patience_s: float | None
-    ) -> list[Envelope[Asked] | Ended]:
+    ) -> list[Envelope[Asked | Gathered] | Ended]:
         """The text in canonical form, what is remembered of the creative, and its pictures."""
         with self._stage(Stage.IMAGES):
-            return _advance(partial(self._settle, patience_s), _advance(self._begin, parsed))
+            asked = _advance(self._ask, parsed)
+            return _advance(partial(self._await, patience_s), asked)
 
-    def _begin(self, envelopes: Sequence[Envelope[ProductRecord | Asked]]) -> list[Envelope[Asked]]:
+    def _ask(self, envelopes: list[Envelope[ProductRecord | Asked]]) -> list[Envelope[Asked]]:
         new = [each.payload for each in envelopes if isinstance(each.payload, ProductRecord)]
         asked = iter(self._creatives.ask(new))
         return [
@@ -124,22 +127,24 @@ class ScoringPipeline:
             for each in envelopes
         ]
 
-    def _settle(
-        self, patience_s: float | None, envelopes: Sequence[Envelope[Asked]]
-    ) -> list[Envelope[Asked]]:
-        settled = self._creatives.settle([each.payload for each in envelopes], patience_s)
-        return [envelope.carrying(each) for envelope, each in zip(envelopes, settled, strict=True)]
+    def _await(
+        self, patience_s: float | None, envelopes: list[Envelope[Asked]]
+    ) -> list[Envelope[Asked | Gathered]]:
+        found = self._creatives.gather([each.payload for each in envelopes], patience_s)
+        return [envelope.carrying(each) for envelope, each in zip(envelopes, found, strict=True)]
 
     def _canonicalize(
-        self, envelopes: Sequence[Envelope[Asked]]
+        self, envelopes: list[Envelope[Asked | Gathered]]
     ) -> list[Envelope[Candidate] | RecordRejected]:
         """Pixels and token ids, or the rating that is known of them."""
         with self._stage(Stage.CANONICALIZE):
-            results = [self._creatives.canonicalize(each.payload) for each in envelopes]
-        return [
-            result if isinstance(result, RecordRejected) else envelope.carrying(result)
-            for envelope, result in zip(envelopes, results, strict=True)
-        ]
+            return [self._candidate(envelope) for envelope in envelopes]
+
+    def _candidate(self, envelope: Envelope[Asked | Gathered]) -> Envelope[Candidate] | RecordRejected:
+        if isinstance(envelope.payload, Asked):
+            raise AssertionError("late records come again")
+        result = self._creatives.canonicalize(envelope.payload)
+        return result if isinstance(result, RecordRejected) else envelope.carrying(result)
 
     def _score(self, envelopes: Sequence[Envelope[Candidate]]) -> list[Score | RecordRejected]:
         """Rate what is not known yet: equal content is looked up once and scored once."""
@@ -254,13 +259,13 @@ class ScoringPipeline:
             self._metrics.cache_lookups.labels(result).inc(count)
 
     def _outcome(
-        self, envelope: Work, asked: Envelope[Asked] | Ended, entry: Entry, kind: OutcomeKind
+        self, envelope: Work, gathered: Envelope[Asked | Gathered] | Ended, entry: Entry, kind: OutcomeKind
     ) -> Outcome:
         score = entry if isinstance(entry, Score) and kind is OutcomeKind.SCORED else None
         rejection = _rejection(entry) if isinstance(entry, RecordRejected) else None
         self._metrics.records.labels(kind, rejection.reason if rejection else "").inc()
         image_reason = entry.image_reason if isinstance(entry, Score) else None
-        return Outcome(kind, envelope.position, _product_id(asked), score, rejection, image_reason)
+        return Outcome(kind, envelope.position, _product_id(entry, gathered), score, rejection, image_reason)
 
     def _stage(self, stage: Stage) -> Timer:
         return self._metrics.stage_seconds.labels(stage).time()
@@ -274,8 +279,8 @@ def _advance(
     return [item if isinstance(item, Ended) else next(results) for item in items]
 
 
-def _is_late(asked: Envelope[Asked] | Ended) -> TypeGuard[Envelope[Asked]]:
-    return isinstance(asked, Envelope) and not asked.payload.done()
+def _is_late(gathered: Envelope[Asked | Gathered] | Ended) -> TypeGuard[Envelope[Asked]]:
+    return isinstance(gathered, Envelope) and isinstance(gathered.payload, Asked)
 
 
 def _parse_record(envelope: Work, max_bytes: int) -> Envelope[ProductRecord | Asked] | Ended:
@@ -317,10 +322,11 @@ def _kind(entry: Entry, stored: Iterator[bool]) -> OutcomeKind:
     return OutcomeKind.SCORED if isinstance(entry, Score) else OutcomeKind.DELETED
 
 
-def _product_id(asked: Envelope[Asked] | Ended) -> str | None:
-    if isinstance(asked, Envelope):
-        return asked.payload.draft.product_id
-    return asked.product_id if isinstance(asked, Tombstone) else None
+def _product_id(entry: Entry, gathered: Envelope[Asked | Gathered] | Ended) -> str | None:
+    if not isinstance(entry, RecordRejected):
+        return entry.product_id
+    payload = gathered.payload if isinstance(gathered, Envelope) else None
+    return payload.asked.draft.product_id if isinstance(payload, Gathered) else None
 
 
 def _rejection(rejected: RecordRejected) -> Rejection:
