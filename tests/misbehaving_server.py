@@ -89,6 +89,7 @@ ANSWERS: dict[str, Reply] = {
     "/chunked": chunked(b"pic", b"ture", trailers=b"X: trailer\r\n"),
     "/closed": once(b"HTTP/1.0 200 OK\r\n\r\npicture"),
     "/says-close": once(whole(b"picture", "Connection: close")),
+    "/says-close-and-waits": whole(b"picture", "Connection: Close"),
     "/continue": b"HTTP/1.1 100 Continue\r\n\r\n" + whole(b"picture"),
     "/bare-newlines": once(b"HTTP/1.1 200 OK\nContent-Length: 7\n\npicture"),
     "/folded": b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 7\r\n\r\npicture",

@@ -50,7 +50,7 @@ class TestKeptAlive:
         "path",
         [
             *("/closed", "/says-close", "/stated-short", "/stated-both", "/stated-large", "/short", "/gzip"),
-            *("/missing-slow", "/garbage"),
+            *("/missing-slow", "/garbage", "/says-close-and-waits"),
         ],
     )
     def test_any_other_answer_ends_it(self, path: str, server: Server, make_source: MakeSource) -> None:

@@ -294,42 +294,6 @@ class TestResolving:
         assert time.monotonic() - start < 2.5
         release.set()
 
-    def test_a_name_that_waited_for_busy_resolvers_is_not_blamed(
-        self, server: Server, make_source: MakeSource
-    ) -> None:
-        release = threading.Event()
-
-        def hang(host: str, port: int) -> Sequence[str]:
-            if host != HOST:
-                release.wait(10)
-            return ["127.0.0.1"]
-
-        source = make_source(ours(server.port, timeout_s=1.1), hang)
-        waiting = [threading.Thread(target=error, args=(source, f"http://{at}.example/")) for at in range(40)]
-        for thread in waiting:
-            thread.start()
-        assert error(source, server.url("/picture")).reason == ImageReason.TIMEOUT
-        for thread in waiting:
-            thread.join()
-        release.set()
-
-        assert data(source, server.url("/picture")) == b"picture"
-
-    def test_a_name_that_hung_is_not_waited_for_again(self, make_source: MakeSource) -> None:
-        release = threading.Event()
-        asked: list[str] = []
-
-        def hang(host: str, port: int) -> Sequence[str]:
-            asked.append(host)
-            release.wait(10)
-            return ["127.0.0.1"]
-
-        source = make_source(ours(timeout_s=1.1), hang)
-        assert error(source, "http://a.example/").reason == ImageReason.TIMEOUT
-        assert error(source, "http://a.example/").reason == ImageReason.TIMEOUT
-        assert asked == ["a.example"]
-        release.set()
-
 
 @pytest.mark.parametrize(
     "policy",

@@ -32,11 +32,16 @@ class Names:
     resolver may need seconds to find nothing, and a catalog names one dead host again and again.
     """
 
-    def __init__(self, resolver: Resolver = resolve, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        resolver: Resolver = resolve,
+        clock: Callable[[], float] = time.monotonic,
+        threads: int = 32,
+    ) -> None:
         self._resolve = resolver
         self._clock = clock
         # The system's resolver takes no time limit, so it waits where it can be left behind.
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolve")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
         self._failed: dict[str, tuple[float, ImageReason]] = {}
 
     def addresses(self, host: str, port: int, deadline: Deadline) -> Sequence[str]:
