@@ -40,6 +40,8 @@ STUCK_S = 60.0
 """A record that is undecided for so long is named in the log, as often."""
 POLL_S = 0.1
 """How long a poll waits for records; also the pace of the loop when there are none."""
+FULL_S = 0.02
+"""The same while records wait for a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Runner:
         self._progressed = progressed
         self._tracker = OffsetTracker()
         self._pool = pool or ThreadPoolExecutor(limits.batches, thread_name_prefix="batch")
-        self._waiting: list[_Polled] = []
+        self._waiting: deque[_Polled] = deque()
         self._lingers_since = 0.0
         self._running: dict[Future[Sequence[Outcome | Record]], Sequence[_Polled]] = {}
         self._late: dict[int, _Polled] = {}
@@ -188,8 +190,10 @@ class Runner:
         self._report()
 
     def _poll(self) -> Sequence[Raw]:
-        lingered_s = self._clock() - self._lingers_since
-        timeout_s = max(self._limits.linger_s - lingered_s, 0.0) if self._waiting else POLL_S
+        timeout_s = POLL_S
+        if self._waiting:
+            lingered_s = self._clock() - self._lingers_since
+            timeout_s = max(self._limits.linger_s - lingered_s, 0.0) if self._has_room() else FULL_S
         try:
             return self._source.poll(min(timeout_s, POLL_S))
         except BackendUnavailable as error:
@@ -215,25 +219,30 @@ class Runner:
         self._line_up([_Polled(record, self._clock()) for record in ours])
 
     def _take_ready(self) -> None:
-        """Records whose wait is over wait for a batch like new ones."""
+        """Records whose wait is over go before new ones: what came after them waits for their commit."""
         over = [self._late.pop(number, None) for number in _drained(self._ready)]
-        self._line_up([each for each in over if each is not None])
+        self._line_up([each for each in over if each is not None], first=True)
 
-    def _line_up(self, records: Sequence[_Polled]) -> None:
+    def _line_up(self, records: Sequence[_Polled], *, first: bool = False) -> None:
         if records and not self._waiting:
             self._lingers_since = self._clock()
-        self._waiting += records
+        if first:
+            self._waiting.extendleft(reversed(records))
+        else:
+            self._waiting.extend(records)
 
     def _submit_due(self) -> None:
-        """Start every full batch, and a smaller one when its first record has lingered."""
+        """Start a full batch, or a smaller one when its first record has lingered, while there is room."""
         size = self._limits.batch_records
-        while len(self._waiting) >= size:
-            self._submit(self._waiting[:size])
-            del self._waiting[:size]
+        while self._waiting and self._has_room():
+            if len(self._waiting) < size and self._clock() - self._lingers_since < self._limits.linger_s:
+                return
+            self._submit([self._waiting.popleft() for _ in range(min(size, len(self._waiting)))])
             self._lingers_since = self._clock()
-        if self._waiting and self._clock() - self._lingers_since >= self._limits.linger_s:
-            self._submit(self._waiting)
-            self._waiting = []
+
+    def _has_room(self) -> bool:
+        """For one batch on each thread and one behind it; what waits here can still be put in order."""
+        return len(self._running) < 2 * self._limits.batches
 
     def _submit(self, records: Sequence[_Polled]) -> None:
         batch = self._still_ours(records)
@@ -363,7 +372,7 @@ class Runner:
         self._source.pause()
         self._paused = True
         self._drop(self._waiting)
-        self._waiting = []
+        self._waiting.clear()
         for future in [future for future in self._running if future.cancel()]:
             self._drop(self._running.pop(future))
         deadline = self._clock() + self._limits.drain_s
