@@ -151,6 +151,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
             sleep=time.sleep,
             blocked=circuits.why_open,
             progressed=progressed,
+            held=images.held,
         )
         metrics.describe_build(version("adgauge"), model, digest, generation)
         health.ready()

@@ -25,6 +25,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (hosts, "FIRST_PAUSE_S"),
         (hosts, "JUDGED_AFTER_S"),
+        (hosts, "JUDGED_EVERY_S"),
         (health, "FIRST_ASK_S"),
         (health, "LONGEST_ASK_S"),
         (health, "LOST_ASK_S"),

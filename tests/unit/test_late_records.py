@@ -39,6 +39,9 @@ class Gallery:
         self.asked += [each.position.offset for each in batch]
         return [self._decided(each) for each in batch]
 
+    def waiting(self) -> int:
+        return sum(not picture.is_there for picture in self.pictures.values())
+
     def _decided(self, record: Envelope[Any]) -> Outcome | Envelope[Any]:
         picture = self.pictures.get(record.position.offset)
         if picture is None or picture.is_there:
@@ -87,16 +90,24 @@ def test_one_that_can_be_decided_at_once_is() -> None:
 def test_those_that_wait_do_not_count_against_what_is_worked_on() -> None:
     """A host that is away holds its own records back, up to a bound, and not everybody's."""
     gallery = Gallery(*range(LIMITS.records * 2))
-    bench = Bench(gallery, records=LIMITS.records * 4)
+    bench = Bench(gallery, records=LIMITS.records * 4, held=gallery.waiting)
     bench.source.subscribe(bench.runner)
     until_decided(bench, lambda: len(gallery.asked) == LIMITS.records * 4)
     assert bench.runner.in_flight == LIMITS.records * 2
     assert not bench.source.paused
 
 
+def test_those_that_wait_because_we_are_busy_count() -> None:
+    bench = Bench(Gallery(*range(LIMITS.records * 2)), records=LIMITS.records * 4)
+    bench.source.subscribe(bench.runner)
+    until_decided(bench, lambda: bench.source.paused)
+    assert bench.runner.in_flight <= LIMITS.records + 4
+
+
 def test_far_more_of_them_pause_the_source() -> None:
     many = LIMITS.records * (AHEAD + 2)
-    bench = Bench(Gallery(*range(many)), records=many)
+    gallery = Gallery(*range(many))
+    bench = Bench(gallery, records=many, held=gallery.waiting)
     bench.source.subscribe(bench.runner)
     until_decided(bench, lambda: bench.source.paused)
     assert bench.runner.in_flight < many

@@ -62,6 +62,7 @@ class Bench:
             sleep=time.sleep,
             blocked=lambda: self.blocked,
             progressed=self._progressed,
+            held=held,
         )
 
     def _progressed(self) -> None:

@@ -159,6 +159,10 @@ class MemoryImages:
         self.asked += len(wanted)
         return [self._late.get(each.reference) or self._loaded(each) for each in wanted]
 
+    def held(self) -> int:
+        """See `ports.Images`."""
+        return sum(not future.done() for future in self._late.values())
+
     def _loaded(self, wanted: Wanted) -> Future[Loaded]:
         future: Future[Loaded] = Future()
         future.set_result(self._result(wanted))

@@ -34,9 +34,12 @@ AGAIN_SOON = TRANSIENT - {ImageReason.TLS, ImageReason.TIMEOUT}
 """What another attempt within the second may change."""
 ATTEMPTS = 4
 FIRST_PAUSE_S = 0.25
-JUDGED_AFTER_S = 2.0
-"""A picture that failed is missing only when its host was not found to be away so long after: the attempts
-that began with it have ended by then, and say whether it is the picture or the host."""
+JUDGED_AFTER_S, JUDGED_EVERY_S = 2.0, 0.2
+"""A picture that failed is missing as soon as its host has answered an attempt that began later; when none
+did, so long after, unless the attempts that ended meanwhile have shown that the host is away."""
+SLOW_S = 1.0
+"""A host whose attempts take longer is slow: what waits for it is not what keeps us busy."""
+PACE_SHARE = 0.1
 FAILING_SHARE = 0.2
 HOST_WINDOW, HOST_JUDGED_FROM = 50, 20
 ALL_WINDOW, ALL_JUDGED_FROM = 500, 100
@@ -74,6 +77,8 @@ class _Host(Generic[T]):
     running: int = 0
     unsettled: int = 0
     is_timed: bool = False  # `_ask` will come
+    proved_at: float = -math.inf  # when the latest attempt that it answered began
+    pace_s: float = 0.0  # of its attempts, smoothed
 
 
 class Hosts(Generic[T]):
@@ -98,6 +103,7 @@ class Hosts(Generic[T]):
         self._lock = threading.RLock()  # of everything below; nobody's future is settled while it is held
         self._hosts: OrderedDict[str, _Host[T]] = OrderedDict()
         self._away: set[_Host[T]] = set()
+        self._slow: set[_Host[T]] = set()
         self._all = Health(Window(ALL_WINDOW, ALL_JUDGED_FROM, FAILING_SHARE), patience_s=math.inf)
         self._all_is_timed = False
         self._trying = False  # while all is away: the one attempt that is made
@@ -125,6 +131,11 @@ class Hosts(Generic[T]):
             waited_for = self._trying or any(host.waiting for host in self._hosts.values())
             return str(self._all.error) if self._all.away and waited_for else None
 
+    def held(self) -> int:
+        """Pictures that wait for hosts that are away or slow, and take up nothing else."""
+        with self._lock:
+            return sum(len(host.waiting) for host in self._away | self._slow)
+
     def close(self) -> None:
         """Finish the attempts that run and cancel what waits. Never raises."""
         with self._lock:
@@ -150,6 +161,7 @@ class Hosts(Generic[T]):
             if not host.unsettled:
                 del self._hosts[host.name]
                 self._away.discard(host)
+                self._slow.discard(host)
                 return
 
     def _line_up(self, job: _Job[T]) -> ImageError | None:
@@ -193,22 +205,25 @@ class Hosts(Generic[T]):
         return host.running < self._manners.per_host
 
     def _run(self, job: _Job[T], tickets: Tickets) -> None:
+        began = self._clock()
         try:
             result = job.attempt()
         except ImageError as error:
-            if self._ended(job, tickets, error):
+            if self._ended(job, tickets, began, error):
                 self._give_up(job, error)
         except BaseException as error:  # handed to whoever waits for the result
-            self._ended(job, tickets, None)
+            self._ended(job, tickets, began, None)
             self._give_up(job, error)
         else:
-            self._ended(job, tickets, None)
+            self._ended(job, tickets, began, None)
             self._settle(job, partial(job.future.set_result, result))
 
-    def _ended(self, job: _Job[T], tickets: Tickets, error: ImageError | None) -> bool:
+    def _ended(self, job: _Job[T], tickets: Tickets, began: float, error: ImageError | None) -> bool:
         """Learn from an attempt and let the next begin; True when this picture is not tried again."""
         with self._lock:
             host, now, over = job.host, self._clock(), True
+            host.pace_s += PACE_SHARE * (now - began - host.pace_s)
+            (self._slow.add if host.pace_s > SLOW_S else self._slow.discard)(host)
             passing = error is not None and error.reason in TRANSIENT
             host.running -= 1
             self._trying = False
@@ -219,6 +234,7 @@ class Hosts(Generic[T]):
                 self._learn(host, error, now)
                 over = self._tried(job, error, now)
             else:
+                host.proved_at = max(host.proved_at, began)
                 self._answered(host, now)
             self._begin(host)
             return over
@@ -258,7 +274,7 @@ class Hosts(Generic[T]):
             self._metrics.image_retries.inc()
             self._timers.after(pause_s, partial(self._try_again, job))
         else:
-            self._timers.after(JUDGED_AFTER_S, partial(self._judge, job, error))
+            self._judge_later(job, error, now)
         return False
 
     def _waits_in_vain(self, job: _Job[T], now: float) -> bool:
@@ -270,12 +286,20 @@ class Hosts(Generic[T]):
         job.host.waiting.append(job)
         return False
 
-    def _judge(self, job: _Job[T], error: ImageError) -> None:
-        """The picture's last attempt failed a moment ago: it was to blame, unless its host was found away."""
+    def _judge_later(self, job: _Job[T], error: ImageError, failed_at: float) -> None:
+        self._timers.after(JUDGED_EVERY_S, partial(self._judge, job, error, failed_at))
+
+    def _judge(self, job: _Job[T], error: ImageError, failed_at: float) -> None:
+        """Whether the picture, whose last attempt failed a moment ago, is to blame, or its host away."""
         with self._lock:
-            gone = job.host.health.away or self._all.away
-            over = not gone or self._waits_in_vain(job, self._clock())
-            self._begin(job.host)
+            now, host = self._clock(), job.host
+            if host.health.away or self._all.away:
+                over = self._waits_in_vain(job, now)
+                self._begin(host)
+            else:
+                over = host.proved_at >= failed_at or now >= failed_at + JUDGED_AFTER_S
+                if not over:
+                    self._judge_later(job, error, failed_at)
         if over:
             self._give_up(job, error)
 

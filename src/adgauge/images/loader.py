@@ -90,6 +90,10 @@ class ImageLoader:
             raise BackendUnavailable("images", why)
         return [self._begin(each) for each in wanted]
 
+    def held(self) -> int:
+        """See `ports.Images`."""
+        return self._hosts.held()
+
     def close(self) -> None:
         """Stop the pools. Never raises."""
         self._hosts.close()

@@ -81,6 +81,9 @@ class Images(Protocol):
         future, when pictures cannot be had at all; then they are asked for again.
         """
 
+    def held(self) -> int:
+        """Pictures that wait for somebody else and keep nobody busy here. Cheap: asked all the time."""
+
     def close(self) -> None:
         """Stop the pools. Never raises."""
 

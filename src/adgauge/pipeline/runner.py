@@ -72,8 +72,9 @@ class Runner:
     outcome is asked for again once that is worth while, and takes no thread until then. `clock` counts
     seconds.
     `blocked()` is asked once a loop why nothing may be consumed now, None when something may; what it raises
-    ends the run. `progressed()` is called once a loop: alive means that this loop goes round. `pool` runs the
-    batches, by default on `limits.batches` threads.
+    ends the run. `progressed()` is called once a loop: alive means that this loop goes round. `held()` says
+    how many of the late records wait for somebody who is slow or away, and so do not count as work. `pool`
+    runs the batches, by default on `limits.batches` threads.
 
     Bytes of records in memory, at most: `limits.bytes` + 2 · partitions · max(1 MiB, largest record batch of
     the topic, decompressed). The limits are looked at after each poll, and one poll can bring all that was
@@ -93,6 +94,7 @@ class Runner:
         sleep: Callable[[float], object],
         blocked: Callable[[], str | None],
         progressed: Callable[[], None],
+        held: Callable[[], int] = lambda: 0,
         pool: Executor | None = None,
     ) -> None:
         self._source = source
@@ -103,6 +105,7 @@ class Runner:
         self._sleep = sleep
         self._blocked = blocked
         self._progressed = progressed
+        self._held = held
         self._tracker = OffsetTracker()
         self._pool = pool or ThreadPoolExecutor(limits.batches, thread_name_prefix="batch")
         self._waiting: deque[_Polled] = deque()
@@ -300,7 +303,7 @@ class Runner:
 
         While a backend is away nothing is consumed, and polling goes on: the group must not miss us.
         """
-        late, records = len(self._late), self._limits.records
+        late, records = min(len(self._late), self._held()), self._limits.records
         load = max(
             (self._records - late) / records, late / (records * AHEAD), self._bytes / self._limits.bytes
         )
