@@ -45,7 +45,9 @@ class Gate:
 class Bench:
     """A runner over a MemoryLog, run on the test's thread until a condition holds."""
 
-    def __init__(self, score: Score, limits: Limits = LIMITS, records: int = 0) -> None:
+    def __init__(
+        self, score: Score, limits: Limits = LIMITS, records: int = 0, held: Callable[[], int] = lambda: 0
+    ) -> None:
         self.log = MemoryLog("products", 1)
         for number in range(records):
             self.log.publish(b"k", f"{number}".encode())

@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +26,10 @@ _GRACE_SECONDS = 5.0  # the child ends itself in time; this is for one that was 
 _SLICES = 20
 _TRIES = 3
 _LONGEST_WORDS = 4096
+_HEAD = struct.Struct("!i")  # as `multiprocessing.Connection`, which the child uses, sends a length
 _REASONS = frozenset(ImageReason) - TRANSIENT
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_READY, _TAKEN = (_HEAD.pack(len(word)) + word for word in (child.READY, child.TAKEN))
 
 
 class DecoderPool:
@@ -85,7 +86,7 @@ class _Decoder:
         self._longest = max(1 + 3 * orders.spec.height * orders.spec.width, _LONGEST_WORDS)
         self._arguments = TypeAdapter(Orders).dump_json(orders).decode()
         self._ready = False
-        self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
+        self._running: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self._start()
 
     @property
@@ -97,62 +98,74 @@ class _Decoder:
         picture says nothing about the picture, which goes to a new process.
         """
         for _ in range(_TRIES):
-            process, connection = self._ready_process()
+            process, end = self._ready_process()
             with suppress(OSError):  # whether it took the picture is seen from what it said
-                connection.send_bytes(data)
-            if self._hear(process, connection, self._patience) == child.TAKEN:
-                return self._outcome(process, connection)
+                _send(end, data)
+            # In one piece with the head of the answer: each wait costs a turn among all threads.
+            said, is_over = self._hear(process, end, len(_TAKEN) + _HEAD.size, self._patience)
+            if said.startswith(_TAKEN):
+                return self._outcome(process, end, said[len(_TAKEN) :], is_over)
             self.stop(patience_s=0.0)
         raise BackendUnavailable("images", f"{_TRIES} decoders in a row ended before they took a picture")
 
-    def _outcome(self, process: subprocess.Popen[bytes], connection: Connection) -> bytes | ImageMissing:
-        answer = self._hear(process, connection, self._patience)
-        if answer is None:
+    def _outcome(
+        self, process: subprocess.Popen[bytes], end: socket.socket, head: bytes, is_over: bool
+    ) -> bytes | ImageMissing:
+        length = _HEAD.unpack(head)[0] if len(head) == _HEAD.size else -1
+        if not is_over and 0 < length <= self._longest:
+            answer, is_over = self._hear(process, end, length, self._patience)
+            if len(answer) == length:
+                return answer
+        if is_over:
             self.stop(patience_s=0.0)
             return ImageMissing(ImageReason.DECODER_TIMEOUT, "the decoder did not answer")
-        return answer or _post_mortem(self.stop())
+        return _post_mortem(self.stop())
 
     def _hear(
-        self, process: subprocess.Popen[bytes], connection: Connection, patience_s: float
-    ) -> bytes | None:
-        """The next message; empty: it ends, or sends what is no message; None: patience is over."""
-        slice_s, spent_s, worked_s = patience_s / _SLICES, 0.0, 0.0
-        while spent_s < patience_s:
+        self, process: subprocess.Popen[bytes], end: socket.socket, size: int, patience_s: float
+    ) -> tuple[bytes, bool]:
+        """So many bytes, fewer when the process ends or patience with it is over, and whether it is."""
+        said, spent_s, worked_s = bytearray(), 0.0, 0.0
+        slice_s = self._patience / _SLICES  # of any patience: the socket's time-out
+        while len(said) < size and spent_s < patience_s:
             try:
-                if connection.poll(slice_s):
-                    return connection.recv_bytes(self._longest)
-            except (EOFError, OSError):
-                return b""
-            before_s, worked_s = worked_s, _seconds_worked(process.pid)
-            # Time counts in which it works or sleeps, but not in which it waits for a processor. A slice in
-            # which this process was frozen, with its container or its machine, is no longer than another.
-            spent_s += min(worked_s - before_s, slice_s) if _wants_to_run(process.pid) else slice_s
-        return None
+                piece = end.recv(size - len(said), socket.MSG_WAITALL)
+            except BlockingIOError:  # nothing in a slice of time
+                before_s, worked_s = worked_s, _seconds_worked(process.pid)
+                # Time counts in which it works or sleeps, but not in which it waits for a processor. A slice
+                # in which this process was frozen, with its container or its machine, is as any other.
+                wants = _wants_to_run(process.pid)
+                spent_s += min(worked_s - before_s, slice_s) if wants else slice_s
+                continue
+            except OSError:
+                break
+            if not piece:
+                break
+            said += piece
+        return bytes(said), spent_s >= patience_s
 
     def stop(self, patience_s: float = 1.0) -> int | None:
         """End the process, by force when patience is over; returns how it ended, negative for a signal."""
         if self._running is None:
             return None
-        process, connection = self._running
+        process, end = self._running
         self._running, self._ready = None, False
-        connection.close()
+        end.close()
         try:
             return process.wait(patience_s)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
 
-    def _ready_process(self) -> tuple[subprocess.Popen[bytes], Connection]:
-        if self._running and self._running[0].poll() is not None:
-            self.stop()
-        process, connection = self._running or self._start()
-        self._ready = self._ready or self._hear(process, connection, _START_SECONDS) == child.READY
+    def _ready_process(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        process, end = self._running or self._start()
+        self._ready = self._ready or self._hear(process, end, len(_READY), _START_SECONDS)[0] == _READY
         if not self._ready:
             status = self.stop()
             raise BackendUnavailable("images", f"a decoder ended with {status} before it was ready")
-        return process, connection
+        return process, end
 
-    def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
+    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         ours, theirs = socket.socketpair()
         _bound(ours, self._patience)
         try:
@@ -168,16 +181,24 @@ class _Decoder:
             raise BackendUnavailable("images", f"a decoder cannot be started: {exc}") from exc
         finally:
             theirs.close()
-        self._running = (process, Connection(ours.detach()))
+        self._running = (process, ours)
         return self._running
 
 
-def _bound(end: socket.socket, seconds: float) -> None:
-    """A message larger than the kernel's buffer must not wait for ever for a process that stands still."""
-    whole, rest = divmod(seconds, 1.0)
-    limit = struct.pack("@ll", int(whole), int(rest * 1e6))
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+def _send(end: socket.socket, message: bytes) -> None:
+    head = _HEAD.pack(len(message))
+    sent = end.sendmsg((head, message))
+    if sent < len(head) + len(message):
+        end.sendall(memoryview(message)[max(sent - len(head), 0) :])
+
+
+def _bound(end: socket.socket, patience_s: float) -> None:
+    """A message larger than the kernel's buffer must not wait for ever for a process that stands still, and
+    a reader must look up once a slice.
+    """
+    for option, seconds in ((socket.SO_SNDTIMEO, patience_s), (socket.SO_RCVTIMEO, patience_s / _SLICES)):
+        whole, rest = divmod(seconds, 1.0)
+        end.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(whole), int(rest * 1e6)))
 
 
 def _wants_to_run(process_id: int) -> bool:

@@ -40,8 +40,8 @@ STUCK_S = 60.0
 """A record that is undecided for so long is named in the log, as often."""
 POLL_S = 0.1
 """How long a poll waits for records; also the pace of the loop when there are none."""
-FULL_S = 0.02
-"""The same while records wait for a thread."""
+BUSY_S = 0.02
+"""The same while records wait for a thread or for their pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +193,10 @@ class Runner:
         self._report()
 
     def _poll(self) -> Sequence[Raw]:
-        timeout_s = POLL_S
+        timeout_s = BUSY_S if self._late else POLL_S
         if self._waiting:
             lingered_s = self._clock() - self._lingers_since
-            timeout_s = max(self._limits.linger_s - lingered_s, 0.0) if self._has_room() else FULL_S
+            timeout_s = max(self._limits.linger_s - lingered_s, 0.0) if self._has_room() else BUSY_S
         try:
             return self._source.poll(min(timeout_s, POLL_S))
         except BackendUnavailable as error:

@@ -35,7 +35,7 @@ Ended = Tombstone | RecordRejected
 Entry = Score | Tombstone | RecordRejected
 """What there is to write down about a record."""
 
-IMAGES_WAIT_S = 0.1
+IMAGES_WAIT_S = 0.02
 """A batch waits so long for its pictures; records whose pictures take longer go on in a later one."""
 
 A = TypeVar("A")
