@@ -95,7 +95,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> TextEncoder:
 def test_any_product_has_tokens_of_a_rung(encoder: TextEncoder, record: dict[str, Any]) -> None:
     product = parse_product(json.dumps(record | {"parent_asin": "B01"}).encode(), 1 << 20)
 
-    tokens = encoder.encode(product)
+    (tokens,) = encoder.encode([product])
 
     length = int(tokens.mask.sum())
     assert len(tokens.ids) == len(tokens.mask) == min(rung for rung in (8, 16, 64) if rung >= length)

@@ -21,7 +21,7 @@ from adgauge.adapters.memory import (
 )
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.pipeline.circuit import Circuits, Patience
-from adgauge.pipeline.creatives import Asked
+from adgauge.pipeline.creatives import Asked, Gathered
 from adgauge.pipeline.fuse import Fuse
 from adgauge.pipeline.scoring import ScoringPipeline, Work
 from adgauge.records import (
@@ -91,10 +91,10 @@ class World:
         position = Position(Partition("products", 0), self._offset)
         return Envelope(data, position, order, name.encode(), data, (), frozenset())
 
-    def run(self, *batch: Work) -> list[Outcome | Envelope[Asked]]:
+    def run(self, *batch: Work) -> list[Outcome | Envelope[Asked | Gathered]]:
         return self.pipeline.run(batch)
 
-    def late(self, record: Work) -> Envelope[Asked]:
+    def late(self, record: Work) -> Envelope[Asked | Gathered]:
         (late,) = self.run(record)
         assert isinstance(late, Envelope)
         return late

@@ -68,7 +68,7 @@ class TestClean:
         encoder = TextEncoder(spec, tmp_path)
         start = time.perf_counter()
 
-        tokens = encoder.encode(product)
+        tokens = encoder.encode([product])[0]
 
         assert time.perf_counter() - start < 2.0
         assert len(tokens.ids) in spec.ladder
@@ -97,7 +97,7 @@ class TestTemplate:
         assert canonical_text(product, text_spec(tmp_path))[0] == "Title: Café"
 
     def test_a_product_without_text_says_so(self, tmp_path: Path) -> None:
-        tokens = TextEncoder(text_spec(tmp_path), tmp_path).encode(ProductRecord(parent_asin="B01"))
+        tokens = TextEncoder(text_spec(tmp_path), tmp_path).encode([ProductRecord(parent_asin="B01")])[0]
 
         assert tokens.flags == {Flag.NO_TEXT}
         assert tokens.ids.tolist() == [CLS, SEP] + [PAD] * 6
@@ -120,7 +120,7 @@ class TestTokens:
     ) -> None:
         product = ProductRecord(parent_asin="B01", title=" ".join(["red"] * words))
 
-        tokens = TextEncoder(text_spec(tmp_path), tmp_path).encode(product)
+        tokens = TextEncoder(text_spec(tmp_path), tmp_path).encode([product])[0]
 
         assert (len(tokens.ids), len(tokens.mask), set(tokens.flags)) == (rung, rung, flags)
         assert tokens.ids.dtype == np.int64
@@ -133,14 +133,14 @@ class TestTokens:
         short = ProductRecord(parent_asin="B01", description=("red shoe " * 100,))
         long = ProductRecord(parent_asin="B01", description=("red shoe " * 100_000,))
 
-        assert encoder.encode(long).ids.tolist() == encoder.encode(short).ids.tolist()
-        assert encoder.encode(long).flags == {Flag.TEXT_CUT}
+        assert encoder.encode([long])[0].ids.tolist() == encoder.encode([short])[0].ids.tolist()
+        assert encoder.encode([long])[0].flags == {Flag.TEXT_CUT}
 
     def test_words_of_absurd_length_are_cut_by_characters_and_flagged(self, tmp_path: Path) -> None:
         spec = text_spec(tmp_path)
         product = ProductRecord(parent_asin="B01", description=("x" * CHARS_PER_TOKEN * 64 + " red",))
 
-        tokens = TextEncoder(spec, tmp_path).encode(product)
+        tokens = TextEncoder(spec, tmp_path).encode([product])[0]
 
         assert tokens.ids[:3].tolist() == [CLS, UNKNOWN, SEP]
         assert tokens.flags == {Flag.TEXT_CUT}
@@ -148,7 +148,7 @@ class TestTokens:
     def test_text_never_makes_special_tokens(self, tmp_path: Path) -> None:
         product = ProductRecord(parent_asin="B01", description=("red [SEP] [PAD] blue",))
 
-        ids = TextEncoder(text_spec(tmp_path), tmp_path).encode(product).ids.tolist()
+        ids = TextEncoder(text_spec(tmp_path), tmp_path).encode([product])[0].ids.tolist()
 
         assert ids.count(SEP) == 1
         assert PAD not in ids[: ids.index(SEP)]

@@ -47,9 +47,12 @@ class Canonicalizer:
         """The URLs or paths of the pictures the model looks at, MAIN first, the largest of each."""
         return tuple(picture.urls[0] for picture in product.pictures[: self._spec.image.count])
 
-    def draft(self, product: ProductRecord) -> Draft:
-        """Everything of the canonical input that needs no picture."""
-        tokens = self._text.encode(product)
+    def draft(self, products: Sequence[ProductRecord]) -> list[Draft]:
+        """Everything of each canonical input that needs no picture."""
+        pairs = zip(products, self._text.encode(products), strict=True)
+        return [self._draft(product, tokens) for product, tokens in pairs]
+
+    def _draft(self, product: ProductRecord, tokens: Tokens) -> Draft:
         arrays = {
             tensor.name: self._array(tensor, product, tokens)
             for tensor in self._inputs
@@ -79,8 +82,8 @@ class Canonicalizer:
         self, products: Sequence[ProductRecord], images: Sequence[Sequence[ImageResult]]
     ) -> list[CanonicalInput | RecordRejected]:
         """One result a product, in order; `images` are those of its `image_references`, in order."""
-        pairs = zip(products, images, strict=True)
-        return [self.complete(self.draft(product), found) for product, found in pairs]
+        pairs = zip(self.draft(products), images, strict=True)
+        return [self.complete(draft, found) for draft, found in pairs]
 
     def _picture_array(self, tensor: TensorSpec, images: Sequence[ImageResult]) -> Array:
         if tensor.holds == "image":

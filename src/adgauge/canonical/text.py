@@ -8,14 +8,14 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from adgauge.contract import TextPart, TextSpec
 from adgauge.errors import ContractMismatch
@@ -135,10 +135,14 @@ class TextEncoder:
         self._spec = spec
         self._tokenizer = _load_tokenizer(model_dir / spec.tokenizer, spec)
 
-    def encode(self, product: ProductRecord) -> Tokens:
-        """Token ids of at most `token_limit`, padded to the smallest rung that holds them."""
-        text, cut = canonical_text(product, self._spec)
-        encoding = self._tokenizer.encode(text)
+    def encode(self, products: Sequence[ProductRecord]) -> list[Tokens]:
+        """Of each product token ids, at most `token_limit`, padded to the smallest rung that holds them."""
+        texts = [canonical_text(product, self._spec) for product in products]
+        encodings = self._tokenizer.encode_batch([text for text, _ in texts])  # outside Python's lock
+        return [self._padded(*each) for each in zip(texts, encodings, strict=True)]
+
+    def _padded(self, canonical: tuple[str, bool], encoding: Encoding) -> Tokens:
+        text, cut = canonical
         rung = next(rung for rung in self._spec.ladder if rung >= len(encoding.ids))
         ids = np.full(rung, self._spec.pad_id, dtype=np.int64)
         ids[: len(encoding.ids)] = encoding.ids

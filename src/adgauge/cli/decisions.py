@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adgauge.cli.rows import Row, Write
-from adgauge.pipeline.creatives import Asked
+from adgauge.pipeline.creatives import Asked, Gathered
 from adgauge.pipeline.scoring import Work
 from adgauge.records import Envelope, Outcome, OutcomeKind
 
-Decide = Callable[[Sequence[Any]], Sequence[Outcome | Envelope[Asked]]]
+Decide = Callable[[Sequence[Any]], Sequence[Outcome | Envelope[Asked | Gathered]]]
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Decisions:
         self._lock = threading.Lock()
         self._ended: dict[int, tuple[Work, Outcome]] = {}
 
-    def decide(self, batch: Sequence[Work]) -> Sequence[Outcome | Envelope[Asked]]:
+    def decide(self, batch: Sequence[Work]) -> Sequence[Outcome | Envelope[Asked | Gathered]]:
         """Run the pipeline and remember its outcomes."""
         results = self._decide(batch)
         with self._lock:

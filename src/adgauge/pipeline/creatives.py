@@ -64,6 +64,10 @@ class Gathered:
     asked: Asked
     loaded: tuple[Loaded, ...]
 
+    def then(self, call: Callable[[], object]) -> None:
+        """See `runner.Waiting`."""
+        call()
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -104,7 +108,7 @@ class Creatives:
 
     def ask(self, products: Sequence[ProductRecord]) -> list[Asked]:
         """The text in canonical form, what is remembered of it, and its pictures asked for."""
-        drafts = [self._canonicalizer.draft(product) for product in products]
+        drafts = self._canonicalizer.draft(products)
         sources = [self._source(draft) for draft in drafts]
         known = self._recall(sources)
         wanted = [_wanted(draft, creative) for draft, creative in zip(drafts, known, strict=True)]
@@ -114,7 +118,7 @@ class Creatives:
             for product in zip(drafts, sources, known, wanted, strict=True)
         ]
 
-    def gather(self, asked: Sequence[Asked], patience_s: float | None) -> list[Gathered | Asked]:
+    def gather(self, asked: Sequence[Asked | Gathered], patience_s: float | None) -> list[Gathered | Asked]:
         """Each with its pictures; after `patience_s` as it is, where they are not there yet."""
         deadline = None if patience_s is None else time.monotonic() + patience_s
         found: list[Gathered | Asked] = list(asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeGuard, TypeVar
+from typing import TypeVar
 
 from prometheus_client.context_managers import Timer
 
@@ -28,7 +28,7 @@ from adgauge.records import (
 from adgauge.telemetry.metrics import CacheResult, Metrics, Stage
 
 Raw = Envelope[bytes | None]
-Work = Raw | Envelope[Asked]
+Work = Raw | Envelope[Asked | Gathered]
 """A record as it came, or one whose pictures were asked for before."""
 Ended = Tombstone | RecordRejected
 """What needs no score: a deletion, or a record that can never have one."""
@@ -76,7 +76,7 @@ class ScoringPipeline:
         self._clock_ms = clock_ms
         self._max_record_bytes = max_record_bytes
 
-    def run(self, batch: Sequence[Work]) -> list[Outcome | Envelope[Asked]]:
+    def run(self, batch: Sequence[Work]) -> list[Outcome | Envelope[Asked | Gathered]]:
         """For each record, in order: its one outcome, when all that follows from it is acknowledged, so that
         the runner commits; or the record again, with the pictures that it waits for, to be run once they are
         there.
@@ -90,11 +90,17 @@ class ScoringPipeline:
         """Like `run`, and waits for every picture: for those who have no runner."""
         return [each for each in self._run(batch, None) if isinstance(each, Outcome)]
 
-    def _run(self, batch: Sequence[Work], patience_s: float | None) -> list[Outcome | Envelope[Asked]]:
+    def _run(
+        self, batch: Sequence[Work], patience_s: float | None
+    ) -> list[Outcome | Envelope[Asked | Gathered]]:
         gathered = self._gather(self._parse(batch), patience_s)
-        here = [(record, each) for record, each in zip(batch, gathered, strict=True) if not _is_late(each)]
-        outcomes = iter(self._decide([record for record, _ in here], [each for _, each in here]))
-        return [each if _is_late(each) else next(outcomes) for each in gathered]
+        waits = _waits(gathered)
+        going = [at for at, wait in enumerate(waits) if not wait]
+        outcomes = iter(self._decide([batch[at] for at in going], [gathered[at] for at in going]))
+        return [
+            each if wait and isinstance(each, Envelope) else next(outcomes)
+            for each, wait in zip(gathered, waits, strict=True)
+        ]
 
     def _decide(
         self, batch: Sequence[Work], gathered: Sequence[Envelope[Asked | Gathered] | Ended]
@@ -106,20 +112,22 @@ class ScoringPipeline:
         self._bury(batch, entries)
         return [self._outcome(*each) for each in zip(batch, gathered, entries, kinds, strict=True)]
 
-    def _parse(self, batch: Sequence[Work]) -> list[Envelope[ProductRecord | Asked] | Ended]:
+    def _parse(self, batch: Sequence[Work]) -> list[Envelope[ProductRecord | Asked | Gathered] | Ended]:
         """Bytes → product; a null value deletes the product that the key names."""
         with self._stage(Stage.PARSE):
             return [_parse_record(envelope, self._max_record_bytes) for envelope in batch]
 
     def _gather(
-        self, parsed: Sequence[Envelope[ProductRecord | Asked] | Ended], patience_s: float | None
+        self, parsed: Sequence[Envelope[ProductRecord | Asked | Gathered] | Ended], patience_s: float | None
     ) -> list[Envelope[Asked | Gathered] | Ended]:
         """The text in canonical form, what is remembered of the creative, and its pictures."""
         with self._stage(Stage.IMAGES):
             asked = _advance(self._ask, parsed)
             return _advance(partial(self._await, patience_s), asked)
 
-    def _ask(self, envelopes: list[Envelope[ProductRecord | Asked]]) -> list[Envelope[Asked]]:
+    def _ask(
+        self, envelopes: list[Envelope[ProductRecord | Asked | Gathered]]
+    ) -> list[Envelope[Asked | Gathered]]:
         new = [each.payload for each in envelopes if isinstance(each.payload, ProductRecord)]
         asked = iter(self._creatives.ask(new))
         return [
@@ -128,7 +136,7 @@ class ScoringPipeline:
         ]
 
     def _await(
-        self, patience_s: float | None, envelopes: list[Envelope[Asked]]
+        self, patience_s: float | None, envelopes: list[Envelope[Asked | Gathered]]
     ) -> list[Envelope[Asked | Gathered]]:
         found = self._creatives.gather([each.payload for each in envelopes], patience_s)
         return [envelope.carrying(each) for envelope, each in zip(envelopes, found, strict=True)]
@@ -279,13 +287,17 @@ def _advance(
     return [item if isinstance(item, Ended) else next(results) for item in items]
 
 
-def _is_late(gathered: Envelope[Asked | Gathered] | Ended) -> TypeGuard[Envelope[Asked]]:
-    return isinstance(gathered, Envelope) and isinstance(gathered.payload, Asked)
+def _waits(gathered: Sequence[Envelope[Asked | Gathered] | Ended]) -> list[bool]:
+    """Which records are given back: those whose pictures are not there yet. When that is most of them it is
+    pictures that take time, and the others go on in a fuller batch.
+    """
+    late = [isinstance(each, Envelope) and isinstance(each.payload, Asked) for each in gathered]
+    return [isinstance(each, Envelope) for each in gathered] if sum(late) > len(late) / 2 else late
 
 
-def _parse_record(envelope: Work, max_bytes: int) -> Envelope[ProductRecord | Asked] | Ended:
+def _parse_record(envelope: Work, max_bytes: int) -> Envelope[ProductRecord | Asked | Gathered] | Ended:
     payload = envelope.payload
-    if isinstance(payload, Asked):
+    if isinstance(payload, Asked | Gathered):
         return envelope.carrying(payload)
     try:
         if payload is None:

@@ -180,7 +180,7 @@ def encode_images(model: Model, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np
 @torch.inference_mode()
 def encode_text(model: Model, encoder: TextEncoder, text: ProductText) -> npt.NDArray[np.float32]:
     """One product's text → float32 [D]; without padding, which changes nothing."""
-    tokens = encoder.encode(parse_product(json.dumps(text.record("text")).encode(), 1 << 20))
+    (tokens,) = encoder.encode([parse_product(json.dumps(text.record("text")).encode(), 1 << 20)])
     length = int(tokens.mask.sum())
     ids, mask = (torch.from_numpy(array[None, :length]) for array in (tokens.ids, tokens.mask))
     features: npt.NDArray[np.float32] = model.text_encoder(ids, mask)[0].numpy()
