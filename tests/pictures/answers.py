@@ -1,6 +1,7 @@
 """What the picture server says to a path: its paths spell the behaviour, so that a URL tells what to expect.
 
 /p/<grey>/<name>.png        a picture with an ETag, to be asked about each time
+/photo/<grey>/<name>.png    the same, a JPEG of 1000 x 1000
 /fresh/<grey>/<name>.png    with an ETag, and good for a day without asking
 /bare/<grey>/<name>.png     with nothing to ask by
 /dead/<name>                404
@@ -16,7 +17,7 @@ from functools import cache
 
 from PIL import Image
 
-SIDE = 8
+SIDE, PHOTO_SIDE = 8, 1000
 DAY_S = 86_400
 BOMB_BYTES = 128 * 2**20
 DEAD, HEAD, BODY, SILENT = "dead", "head", "body", "silent"
@@ -52,12 +53,22 @@ def grey_png(grey: int) -> bytes:
 
 
 @cache
+def grey_jpeg(grey: int) -> bytes:
+    """The same in a size that shops use: what it costs to decode is part of what is measured."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (PHOTO_SIDE, PHOTO_SIDE), (grey, grey, grey)).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+@cache
 def picture(kind: str, grey: int) -> Answer:
-    """Of `p`, `fresh` and `bare`; equal pictures have equal ETags."""
+    """Of `p`, `photo`, `fresh` and `bare`; equal pictures have equal ETags."""
     etag = None if kind == "bare" else b'"grey-%d"' % grey
     headers = [] if etag is None else [f"ETag: {etag.decode()}"]
     if kind == "fresh":
         headers.append(f"Cache-Control: max-age={DAY_S}")
+    if kind == "photo":
+        return Answer(200, whole(grey_jpeg(grey), "image/jpeg", *headers), etag=etag)
     return Answer(200, whole(grey_png(grey), "image/png", *headers), etag=etag)
 
 
@@ -82,7 +93,7 @@ def answer_to(path: str) -> Answer:
     """What a path spells; 404 where it spells nothing."""
     kind, _, rest = path.partition("?")[0].lstrip("/").partition("/")
     how, _, name = rest.partition("/")
-    if kind in ("p", "fresh", "bare") and how.isdigit() and int(how) < 256 and name:
+    if kind in ("p", "photo", "fresh", "bare") and how.isdigit() and int(how) < 256 and name:
         return picture(kind, int(how))
     if kind == "slow" and how in SLOW:
         return slow()[how]

@@ -16,7 +16,7 @@ from tests.pictures.answers import HOSTILE, SLOW
 from tests.pictures.hosts import PictureHosts
 
 Kind = Literal["healthy", "dead", "slow", "hostile"]
-Variant = Literal["p", "fresh", "bare"]
+Variant = Literal["p", "photo", "fresh", "bare"]
 
 DIRECTLY_HOSTILE = (
     "http://169.254.169.254/latest/meta-data/iam.png",

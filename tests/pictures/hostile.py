@@ -101,7 +101,7 @@ def _problems(mixed: Mixed, share: float, trails_s: float) -> Iterator[str]:
 
 
 def _listings(scorers: Scorers, series: str, products: int) -> list[Listing]:
-    return Catalog(scorers.pictures, series).mixed(products, dead=DEAD, slow=SLOW, hostile=HOSTILE)
+    return Catalog(scorers.pictures, series, "photo").mixed(products, dead=DEAD, slow=SLOW, hostile=HOSTILE)
 
 
 def _warm_up(scorers: Scorers) -> None:

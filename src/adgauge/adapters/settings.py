@@ -122,8 +122,8 @@ class ServerSettings(BaseSettings):
         default=None, description="PEM file for https pictures; without it the system's"
     )
     image_timeout_s: PositiveFloat = Field(default=10.0, description="one attempt, redirects included")
-    image_connections: PositiveInt = Field(default=128, description="attempts at once, in all")
-    image_connections_per_host: PositiveInt = 32
+    image_connections: PositiveInt = Field(default=256, description="attempts at once, in all")
+    image_connections_per_host: PositiveInt = 64
     image_host_patience_s: PositiveFloat = Field(
         default=900.0, description="records wait so long for a host that is away; then they go on without"
     )

@@ -53,8 +53,8 @@ class Manners:
     begins after half of it. `patience_s`: how long pictures wait for a host that is away.
     """
 
-    connections: int = 128
-    per_host: int = 32
+    connections: int = 256
+    per_host: int = 64
     picture_s: float = 10.0
     patience_s: float = 900.0
 

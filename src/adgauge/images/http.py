@@ -88,7 +88,10 @@ class HttpSource:
         resolver: Resolver = resolve,
         clock: Callable[[], float] = time.monotonic,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        *,
+        are_many: Callable[[], bool] = lambda: False,
     ) -> None:
+        """While `are_many()` bodies wait elsewhere no large one is read."""
         self._policy = policy
         self._schemes = frozenset(schemes)
         self._max_bytes = max_bytes
@@ -98,7 +101,7 @@ class HttpSource:
         self._proxy = proxy_address(policy.proxy)
         self._names = Names(resolver, clock)
         self._connections = Connections(tls_context(policy.ca_file), policy.idle_connections, clock=clock)
-        self._large = LargeBodies(_LARGE_AT_ONCE, _LARGE_PER_HOST)
+        self._large = LargeBodies(_LARGE_AT_ONCE, _LARGE_PER_HOST, are_many)
         if not policy.user_agent.isascii() or not policy.user_agent.isprintable():
             raise ConfigurationError("the user agent must be printable ASCII")
         self._headers = (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition
 
 from adgauge.images.wire import Deadline
+
+_LOOK_S = 0.1
 
 
 class LargeBodies:
@@ -15,9 +17,11 @@ class LargeBodies:
     hold up everybody else's. Used by several threads at once.
     """
 
-    def __init__(self, in_all: int, per_host: int) -> None:
+    def __init__(self, in_all: int, per_host: int, are_many: Callable[[], bool]) -> None:
+        """While `are_many()` bodies wait to be decoded no large one is read."""
         self._in_all = in_all
         self._per_host = per_host
+        self._are_many = are_many
         self._reading: Counter[str] = Counter()
         self._changed = Condition()
 
@@ -25,8 +29,8 @@ class LargeBodies:
     def room(self, host: str, deadline: Deadline) -> Iterator[None]:
         """Wait for room and keep it; raises TimeoutError."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._has_room(host), deadline.left()):
-                raise TimeoutError("too many large pictures at once")
+            while not self._has_room(host):
+                self._changed.wait(min(deadline.left(), _LOOK_S))
             self._reading[host] += 1
         try:
             yield
@@ -37,4 +41,8 @@ class LargeBodies:
                 self._changed.notify_all()
 
     def _has_room(self, host: str) -> bool:
-        return self._reading.total() < self._in_all and self._reading[host] < self._per_host
+        return (
+            not self._are_many()
+            and self._reading.total() < self._in_all
+            and self._reading[host] < self._per_host
+        )

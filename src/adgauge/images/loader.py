@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Collection, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 
 from adgauge.canonical.image import DecodeLimits, ImageError
 from adgauge.contract import ImageSpec
@@ -26,6 +26,7 @@ from adgauge.images.sources import Sources, host_of
 from adgauge.records import ImageMissing, Loaded, Picture, Wanted
 from adgauge.telemetry.metrics import Metrics
 
+WAITING_BYTES = 64 * 2**20
 CLOSED = ImageMissing("timeout", "the loader was closed")
 
 
@@ -77,9 +78,12 @@ class ImageLoader:
         decoding = decoding or Decoding()
         max_bytes = decoding.limits.max_bytes
         self._metrics = metrics
-        self._sources = sources_of(places, max_bytes, metrics, disk)
+        self._bodies = Bodies(WAITING_BYTES)
+        self._sources = sources_of(places, max_bytes, metrics, disk, self._bodies.are_many)
         orders = Orders(spec, decoding.limits, decoding.seconds, decoding.memory_bytes)
         self._decoders = DecoderPool(decoding.processes, orders)
+        # In the order in which they came: a record must not wait for those behind it.
+        self._decoding = ThreadPoolExecutor(decoding.processes, thread_name_prefix="decode")
         self._hosts: Hosts[Fetched] = Hosts(manners or Manners(), metrics, random.random)
         self._lock = Lock()
         self._in_flight: dict[Wanted, Future[Loaded]] = {}
@@ -98,6 +102,7 @@ class ImageLoader:
         """Stop the pools. Never raises."""
         self._hosts.close()
         self._sources.close()
+        self._decoding.shutdown(wait=True)
         self._decoders.close()
 
     def _begin(self, wanted: Wanted) -> Future[Loaded]:
@@ -127,10 +132,14 @@ class ImageLoader:
             del self._in_flight[wanted]
 
     def _finish(self, loaded: Future[Loaded], fetched: Future[Fetched]) -> None:
-        """On the thread that fetched: it decodes as well, so that bodies wait where there is a thread."""
+        """On the thread that fetched, which waits here while too many bodies wait to be decoded."""
         try:
             answer = fetched.result()
-            loaded.set_result(self._decoded(answer) if isinstance(answer, Body) else answer)
+            if isinstance(answer, Body):
+                self._bodies.add(len(answer.data))
+                self._decoding.submit(self._decode, loaded, answer)
+            else:
+                loaded.set_result(answer)
         except ImageError as exc:
             loaded.set_result(ImageMissing(exc.reason, exc.detail))
         except CancelledError:
@@ -138,15 +147,53 @@ class ImageLoader:
         except BaseException as exc:  # handed to whoever waits for the result
             loaded.set_exception(exc)
 
-    def _decoded(self, body: Body) -> Loaded:
-        result = self._decoders.decode(body.data)
-        return result if isinstance(result, ImageMissing) else Picture(result, body.validators)
+    def _decode(self, loaded: Future[Loaded], body: Body) -> None:
+        try:
+            result = self._decoders.decode(body.data)
+            loaded.set_result(
+                result if isinstance(result, ImageMissing) else Picture(result, body.validators)
+            )
+        except BaseException as exc:  # handed to whoever waits for the result
+            loaded.set_exception(exc)
+        finally:
+            self._bodies.remove(len(body.data))
 
 
-def sources_of(places: Places, max_bytes: int, metrics: Metrics, disk: Disk | None) -> Sources:
-    """The sources of all schemes; raises ConfigurationError."""
+class Bodies:
+    """The bodies that wait to be decoded: at most so many bytes, and one more of each thread that adds."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._changed = Condition()
+
+    def are_many(self) -> bool:
+        """Whether no large one should be read now."""
+        return self._bytes > self._max_bytes
+
+    def add(self, size: int) -> None:
+        """Returns when there is room."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._bytes <= self._max_bytes)
+            self._bytes += size
+
+    def remove(self, size: int) -> None:
+        """One was decoded."""
+        with self._changed:
+            self._bytes -= size
+            self._changed.notify_all()
+
+
+def sources_of(
+    places: Places,
+    max_bytes: int,
+    metrics: Metrics,
+    disk: Disk | None,
+    are_many: Callable[[], bool] = lambda: False,
+) -> Sources:
+    """The sources of all schemes; raises ConfigurationError. `are_many()`: no large body should come now."""
     http = CachedHttp(
-        HttpSource(places.http, places.schemes, max_bytes),
+        HttpSource(places.http, places.schemes, max_bytes, are_many=are_many),
         HttpCache(disk.folder, disk.max_bytes, _now_ms) if disk is not None else None,
         count=lambda how: metrics.image_answers.labels(how).inc(),
         count_bytes=metrics.image_bytes.inc,
