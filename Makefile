@@ -39,12 +39,15 @@ weights: .venv-dev/ready ## train the default head again and export it
 	.venv-dev/bin/python -m adgauge.export.repository .cache/checkpoints/effimini_lite0 model_repository
 
 DATA ?= ../shared/data
-proof: .venv/ready .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## long measurements; writes docs/figures/*.json (catalogs: DATA=folder)
+proof: .venv/ready .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## long measurements, outages and pictures; writes docs/figures/*.json (catalogs: DATA=folder)
 	.venv/bin/python -m benchmarks.demo
 	.venv-dev/bin/python -m benchmarks.ranking $(DATA)/magento:125 $(DATA)/ml100k:175
 	.venv/bin/python -m benchmarks.agreement $(DATA)/magento/products.jsonl $(DATA)/amazon2023_text/products.jsonl
 	.venv-dev/bin/python -m benchmarks.durability
+	.venv-dev/bin/python -m benchmarks.decoding
+	.venv-dev/bin/python -m benchmarks.pillow_suite
 	.venv-dev/bin/python -m tests.outages --figures
+	.venv-dev/bin/python -m tests.pictures --figures
 	.venv-dev/bin/python tools/figures.py
 
 clean: ## remove what the targets above made

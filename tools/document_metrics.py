@@ -11,7 +11,15 @@ from prometheus_client.metrics import MetricWrapperBase
 from adgauge.canonical.image import ImageReason
 from adgauge.errors import RejectReason
 from adgauge.records import OutcomeKind
-from adgauge.telemetry.metrics import CacheResult, Metrics, ScorerFailure, Stage
+from adgauge.telemetry.metrics import (
+    BACKENDS,
+    CacheResult,
+    ImageAnswer,
+    Metrics,
+    ScorerFailure,
+    SourceResult,
+    Stage,
+)
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
 HEAD = """\
@@ -37,8 +45,12 @@ QUERIES = """
 | where the time goes | `sum by (stage) (rate(adgauge_stage_seconds_sum[5m]))` |
 | rows per request to Triton | `sum(rate(adgauge_request_rows_sum[5m])) / \
 sum(rate(adgauge_request_rows_count[5m]))` |
-| share of pictures that are missing | `1 - sum(rate(adgauge_images_total{result="ok"}[5m])) / \
-sum(rate(adgauge_images_total[5m]))` |
+| share of pictures that are missing | `1 - (sum(rate(adgauge_images_total{result="ok"}[5m])) + \
+sum(rate(adgauge_images_total{result="unchanged"}[5m]))) / sum(rate(adgauge_images_total[5m]))` |
+| pictures a second, by what became of them | `sum by (result) (rate(adgauge_images_total[5m])) > 0` |
+| share of records whose creative did not change | \
+`sum(rate(adgauge_source_lookups_total{result="unchanged"}[5m])) / \
+sum(rate(adgauge_source_lookups_total[5m]))` |
 | a stalled partition | `max by (partition) (adgauge_lag_records) > 0 unless \
 max by (partition) (delta(adgauge_committed_offset[10m])) > 0` |
 """
@@ -65,14 +77,20 @@ def _values() -> str:
         "reason": RejectReason,
         "stage": Stage,
         "result` of `adgauge_cache_lookups_total": CacheResult,
+        "result` of `adgauge_source_lookups_total": SourceResult,
+        "by": ImageAnswer,
         "kind": ScorerFailure,
     }
     lines = [
         f"- `{label}`: {', '.join(f'`{value}`' for value in values)}\n" for label, values in closed.items()
     ]
     lines.append("- `reason` is empty unless `outcome` is `rejected`\n")
+    lines.append(f"- `backend`: {', '.join(f'`{name}`' for name in BACKENDS)}\n")
     reasons = ", ".join(f"`{reason}`" for reason in ImageReason)
-    lines.append(f"- `result` of `adgauge_images_total`: `ok`, or why a picture is missing: {reasons}\n")
+    lines.append(
+        "- `result` of `adgauge_images_total`: `ok`, `unchanged`, or why a picture is missing"
+        f" ([what each means](pictures.md)): {reasons}\n"
+    )
     return "## Values of labels\n\n" + "".join(lines)
 
 
