@@ -1,5 +1,4 @@
 import io
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from pathlib import Path
@@ -14,6 +13,7 @@ from adgauge.images.loader import Decoding, ImageLoader, Places
 from adgauge.records import ImageMissing, Loaded, Picture, Unchanged, Wanted
 from adgauge.telemetry.metrics import Metrics
 from tests.contracts import image_spec
+from tests.unit.test_decoders import alive
 
 SPEC = image_spec(side=32)
 
@@ -33,21 +33,6 @@ def pixels(result: Loaded) -> list[object]:
     assert isinstance(result, Picture)
     found: list[object] = result.pixels.tolist()
     return found
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def alive(process_id: int) -> bool:
-    try:
-        status = Path(f"/proc/{process_id}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def load(loader: ImageLoader, *wanted: Wanted | str) -> Sequence[Loaded]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import threading
 import time
 from collections.abc import Callable
 from itertools import count
 
+log = logging.getLogger(__name__)
+
 Call = Callable[[], None]
 
 
 class Timers:
-    """Runs calls when they are due, one after the other; they must not block or raise."""
+    """Runs calls when they are due, one after the other; they must not block. One that raises is a bug, which
+    is logged and must not keep the others waiting for ever.
+    """
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Call]] = []
@@ -37,7 +42,10 @@ class Timers:
 
     def _run(self) -> None:
         while (call := self._next()) is not None:
-            call()
+            try:
+                call()
+            except Exception:
+                log.exception("a timed call failed")
 
     def _next(self) -> Call | None:
         with self._changed:

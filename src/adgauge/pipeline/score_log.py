@@ -29,7 +29,7 @@ class ScoreLogRecord(BaseModel):
     scored_at_ms: int | None
     flags: tuple[Flag, ...]
     digest: str | None
-    image_reason: str | None = None  # lines of 0.1.0 have none
+    image_reason: str | None = None  # the oldest lines have none
 
 
 def score_log_record(
