@@ -14,9 +14,11 @@ from adgauge.telemetry.metrics import Metrics
 
 
 def image_places(servers: ServerSettings, roots: Sequence[Path] | None = None) -> Places:
-    """Where pictures may come from; `roots`, where given, replace the configured ones and allow `file:`."""
+    """Where pictures may come from; `roots`, where given, replace the configured ones, and what needs no network
+    is allowed with them.
+    """
     return Places(
-        schemes=servers.image_schemes if roots is None else {*servers.image_schemes, "file"},
+        schemes=servers.image_schemes if roots is None else {*servers.image_schemes, "file", "data"},
         roots=servers.image_roots if roots is None else roots,
         buckets=servers.image_buckets,
         http=HttpPolicy(

@@ -67,6 +67,7 @@ def settings_of(run: Run, triton_url: str, model_dir: Path) -> dict[str, str]:
         "ADGAUGE_REDIS_URL": run.redis_url,
         "ADGAUGE_TRITON_URL": triton_url,
         "ADGAUGE_MODEL_DIR": str(model_dir),
+        "ADGAUGE_IMAGE_SCHEMES": "data",
         "ADGAUGE_GENERATION": str(run.generation),
         "ADGAUGE_GROUP": run.group,
         "ADGAUGE_PRODUCTS_TOPIC": run.products_topic,

@@ -70,6 +70,7 @@ def make_stuck(
         "ADGAUGE_REDIS_URL": run.redis_url,
         "ADGAUGE_TRITON_URL": triton_url,
         "ADGAUGE_MODEL_DIR": str(brightness_dir),
+        "ADGAUGE_IMAGE_SCHEMES": "data",
         "ADGAUGE_GENERATION": str(run.generation),
         "ADGAUGE_GROUP": run.group,
         "ADGAUGE_PRODUCTS_TOPIC": run.products_topic,

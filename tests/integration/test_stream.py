@@ -23,7 +23,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from adgauge.adapters.kafka import KafkaWriter, plain_connection
-from adgauge.adapters.kafka_admin import planned_topics
+from adgauge.adapters.kafka_admin import KafkaAdmin, planned_topics
 from adgauge.adapters.redis import ScoreReader, StoredScore, connect
 from adgauge.records import EVENT_HEADER, Position, Tombstone
 from services.embedded.cache import ValkeyCluster
@@ -121,6 +121,12 @@ class Stream:
         consumer.assign([TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)])
         return consumer
 
+    def decided(self) -> int:
+        """Records before the committed offsets."""
+        with KafkaAdmin(plain_connection(self._bootstrap)) as admin:
+            group, products = self.environment["ADGAUGE_GROUP"], self.topics.products
+            return sum(admin.committed(group, products, range(PARTITIONS)).values())
+
     def logged(self) -> list[dict[str, object]]:
         return [json.loads(value or b"") for _, value, _ in self.read(self.topics.scores)]
 
@@ -159,6 +165,7 @@ def stream(
             "ADGAUGE_REDIS_URL": redis_url,
             "ADGAUGE_TRITON_URL": triton_url,
             "ADGAUGE_MODEL_DIR": str(brightness_dir),
+            "ADGAUGE_IMAGE_SCHEMES": "data",
             "ADGAUGE_GENERATION": "1",
             "ADGAUGE_GROUP": topics.products,
             "ADGAUGE_PRODUCTS_TOPIC": topics.products,
@@ -239,8 +246,7 @@ def test_a_late_older_record_does_not_bring_a_deleted_product_back(stream: Strea
     stream.publish((b"P1", None, ((EVENT_HEADER, str(NOW_MS - 1000).encode()),)))
     stream.publish(record("P1", 200, event_ms=NOW_MS - 2000), record("END", 1))
     scorer = stream.start()
-    stream.wait(lambda: len([line for line in stream.logged() if line["id"] == "P1"]) >= 2)
-    stream.wait(lambda: stream.scores(["END"])["END"] is not None)
+    stream.wait(lambda: stream.decided() == 4)
     scorer.stop()
     (entry,) = stream.entries(["P1"]).values()
 

@@ -27,6 +27,7 @@ def test_what_must_be_given_is_enough() -> None:
 
     assert load_settings(ScorerSettings).generation == 3
     assert servers.model() == Path("/models/m")
+    assert servers.image_schemes == ("https",)
     assert servers.topics() == ("catalog.products", "catalog.scores", "catalog.products.dlq")
     assert servers.kafka().options()["bootstrap_servers"] == ["a:9092", "b:9092"]
 

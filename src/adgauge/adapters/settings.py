@@ -102,7 +102,7 @@ class ServerSettings(BaseSettings):
         default=None, description="folder with contract.json, golden.jsonl and the tokenizer"
     )
     image_schemes: Schemes = Field(
-        default=("https", "data"), description="of http, https, file, data, s3, gs"
+        default=("https",), description="of https, http, file, data, s3, gs"
     )
     image_roots: Paths = Field(default=(), description="folders that `file:` pictures may lie in")
     image_networks: Networks = Field(
