@@ -90,7 +90,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
         )
         stack.callback(store.close)
         register_generation(redis, generation, {"model": model, "digest": digest})
-        cache = _content_cache(servers, generation)
+        cache = _content_cache(servers, generation, digest)
         if cache is not None:
             stack.callback(cache.close)
 
@@ -183,13 +183,17 @@ def _stop_on_signal(health: Health) -> tuple[threading.Event, threading.Event]:
     return stop, at_once
 
 
-def _content_cache(servers: ServerSettings, generation: int) -> RedisScoreCache | None:
+def _content_cache(servers: ServerSettings, generation: int, contract: str) -> RedisScoreCache | None:
     url = servers.content_cache()
     if url is None:
         return None
     ca_file = servers.redis_ca_file if url.startswith("rediss://") else None
     return RedisScoreCache(
-        partial(connect, url, CONTENT_CACHE_TIMEOUT_S, ca_file), generation, random.random, time.monotonic
+        partial(connect, url, CONTENT_CACHE_TIMEOUT_S, ca_file),
+        generation,
+        contract,
+        random.random,
+        time.monotonic,
     )
 
 

@@ -14,8 +14,8 @@ from adgauge.telemetry.metrics import Metrics
 
 
 def image_places(servers: ServerSettings, roots: Sequence[Path] | None = None) -> Places:
-    """Where pictures may come from; `roots`, where given, replace the configured ones, and what needs no network
-    is allowed with them.
+    """Where pictures may come from; `roots`, where given, replace the configured ones, and what needs no
+    network is allowed with them.
     """
     return Places(
         schemes=servers.image_schemes if roots is None else {*servers.image_schemes, "file", "data"},

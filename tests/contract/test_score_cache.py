@@ -17,14 +17,16 @@ from adgauge.adapters.redis import RedisScoreCache, connect
 from adgauge.adapters.redis.cache import REST_S, TTL_S
 from adgauge.errors import ConfigurationError
 from adgauge.pipeline.ports import ScoreCache
+from adgauge.records import Creative, Validators
 from services.embedded.cache import Valkey, ValkeyCluster
 from services.embedded.workspace import Workspace
 
 TIMEOUT_S = 0.25
+CONTRACT = "c" * 64
 
 
 def cache_at(url: str, clock: Callable[[], float] = lambda: 0.0, generation: int = 1) -> RedisScoreCache:
-    return RedisScoreCache(partial(connect, url, TIMEOUT_S), generation, lambda: 0.5, clock)
+    return RedisScoreCache(partial(connect, url, TIMEOUT_S), generation, CONTRACT, lambda: 0.5, clock)
 
 
 @pytest.fixture(params=["memory", "valkey", "cluster"])
@@ -76,6 +78,38 @@ def test_a_score_keeps_all_its_digits(cache: ScoreCache) -> None:
     assert list(cache.get(list(scores))) == list(scores.values())
 
 
+CREATIVE = Creative(
+    "d" * 64, 3.25, (Validators('"e"', "Mon", "s" * 32, 7, "https://a.example/"), Validators())
+)
+
+
+def test_creatives_are_recalled_by_their_source(cache: ScoreCache) -> None:
+    cache.put({}, {"s": CREATIVE, "t": Creative("e", 1.0, ())})
+    assert list(cache.recall(["t", "x", "s"])) == [Creative("e", 1.0, ()), None, CREATIVE]
+    assert list(cache.get(["s"])) == [None]
+    assert list(cache.recall([])) == []
+
+
+def test_contracts_are_apart(redis_url: str) -> None:
+    one = cache_at(redis_url)
+    two = RedisScoreCache(partial(connect, redis_url, TIMEOUT_S), 1, "d" * 64, lambda: 0.5, lambda: 0.0)
+    one.put({"a": 3.5}, {"s": CREATIVE})
+    assert (list(two.get(["a"])), list(two.recall(["s"]))) == ([None], [None])
+    one.close()
+    two.close()
+
+
+@pytest.mark.parametrize(
+    "line", ["", "[]", "nan", '["d",NaN,[]]', '["d","x",[]]', '["d",1.0,[["e"]]]', "[" * 5000]
+)
+def test_a_creative_that_somebody_else_wrote_is_a_miss(redis_url: str, line: str) -> None:
+    cache = cache_at(redis_url)
+    with redis.Redis.from_url(redis_url) as admin:
+        admin.set(f"ag:source:1:{CONTRACT[:12]}:s", line)
+    assert list(cache.recall(["s"])) == [None]
+    cache.close()
+
+
 def test_generations_are_apart(redis_url: str) -> None:
     one, two = cache_at(redis_url, generation=1), cache_at(redis_url, generation=2)
     one.put({"a": 3.5}, {})
@@ -88,9 +122,9 @@ def test_a_score_expires_and_foreign_values_are_misses(redis_url: str) -> None:
     cache = cache_at(redis_url)
     cache.put({"a": 3.5}, {})
     admin: Any = redis.Redis.from_url(redis_url)
-    assert admin.pttl("ag:content:1:a") == pytest.approx(TTL_S * 1000, rel=0.001)
-    admin.mset({"ag:content:1:b": "nan", "ag:content:1:c": "hello"})
-    admin.hset("ag:content:1:d", "field", "value")
+    assert admin.pttl(f"ag:content:1:{CONTRACT[:12]}:a") == pytest.approx(TTL_S * 1000, rel=0.001)
+    admin.mset({f"ag:content:1:{CONTRACT[:12]}:b": "nan", f"ag:content:1:{CONTRACT[:12]}:c": "hello"})
+    admin.hset(f"ag:content:1:{CONTRACT[:12]}:d", "field", "value")
     assert list(cache.get(["a", "b", "c", "d"])) == [3.5, None, None, None]
     cache.close()
     admin.close()

@@ -171,6 +171,7 @@ def test_a_score_log_line_is_readable_json(kafka_bootstrap: str, make_topic: Mak
         "scored_at_ms": 2000,
         "flags": ["no_image", "text_cut"],
         "digest": "ab" * 32,
+        "image_reason": None,
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from adgauge.canonical.image import ImageError, ImageReason
+from adgauge.errors import BackendUnavailable
 from adgauge.images import health, hosts
 from adgauge.images.health import Health, Window
 from adgauge.images.hosts import HOST_JUDGED_FROM, HOSTS, Hosts, Manners
@@ -267,7 +268,7 @@ def test_a_slow_host_occupies_its_own_places_only(make: MakeHosts) -> None:
     assert [each.result(5) for each in waiting] == ["slow"] * 10
 
 
-def test_closing_cancels_what_waits(make: MakeHosts) -> None:
+def test_closing_ends_what_waits_as_unavailable(make: MakeHosts) -> None:
     pool = make(connections=1, per_host=1)
     started, release = threading.Event(), threading.Event()
 
@@ -277,14 +278,114 @@ def test_closing_cancels_what_waits(make: MakeHosts) -> None:
         return "slow"
 
     first, second = pool.submit("a.example", slow), pool.submit("a.example", slow)
+    paused = pool.submit("b.example", failing(ImageReason.SERVER_ERROR, retry_after_s=1.0))
     started.wait(5)
     closing = threading.Thread(target=pool.close)
     closing.start()
-    while not second.cancelled():
-        time.sleep(0.005)
     release.set()
     closing.join(5)
+
     assert first.result(5) == "slow"
+    assert isinstance(second.exception(5), BackendUnavailable)
+    assert isinstance(paused.exception(5), BackendUnavailable)
+    with pytest.raises(BackendUnavailable, match="the worker stops"):
+        pool.submit("a.example", slow)
+
+
+def test_attempts_that_all_take_their_whole_time_are_judged(make: MakeHosts) -> None:
+    """A host that drops packets: everything at once, everything late, while another host is fine."""
+    pool = make(connections=128, per_host=64)
+    release = threading.Event()
+
+    def dropped() -> str:
+        time.sleep(0.3)
+        if release.is_set():
+            return "picture"
+        raise ImageError(ImageReason.TIMEOUT, "not done in time")
+
+    waiting = []
+    for _ in range(200):
+        waiting.append(pool.submit("dropping.example", dropped))
+        pool.submit("fine.example", lambda: "picture")
+        time.sleep(0.003)
+    time.sleep(0.5)
+    assert not any(each.done() for each in waiting)
+    release.set()
+    assert {each.result(10) for each in waiting} == {"picture"}
+
+
+def test_what_we_refuse_ourselves_says_nothing_about_a_host(make: MakeHosts) -> None:
+    pool, site = make(), Site()
+    site.up = False
+    waiting = [pool.submit("away.example", site) for _ in range(40)]
+    time.sleep(0.5)
+    refused = pool.submit("away.example", failing(ImageReason.SCHEME_NOT_ALLOWED))
+    time.sleep(0.5)
+    assert not any(each.done() for each in waiting)
+    site.up = True
+    assert {each.result(5) for each in waiting} == {"picture"}
+    assert reason(refused) == ImageReason.SCHEME_NOT_ALLOWED
+
+
+def test_a_host_that_limits_its_rate_gives_all_its_pictures_in_time(make: MakeHosts) -> None:
+    lock, tokens = threading.Lock(), [20.0, time.monotonic()]
+
+    def limited() -> str:
+        with lock:
+            now = time.monotonic()
+            tokens[0], tokens[1] = min(20.0, tokens[0] + 100 * (now - tokens[1])), now
+            if tokens[0] < 1:
+                raise ImageError(ImageReason.RATE_LIMITED, "HTTP 429", retry_after_s=0.1)
+            tokens[0] -= 1
+        return "picture"
+
+    pool = make(patience_s=60.0)
+    waiting = [pool.submit("limited.example", limited) for _ in range(150)]
+    assert {each.result(30) for each in waiting} == {"picture"}
+
+
+class TestTheNetwork:
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hosts, "ALL_WINDOW", 40)
+        monkeypatch.setattr(hosts, "ALL_JUDGED_FROM", 10)
+
+    def away(self, pool: Hosts[str]) -> None:
+        deadline = time.monotonic() + 5
+        while pool.why_away() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def test_a_host_that_is_gone_for_good_does_not_keep_the_network_away(self, make: MakeHosts) -> None:
+        pool, site = make(), Site(ImageReason.TIMEOUT)
+        site.up = False
+        gone = [pool.submit(f"gone{number}.example", failing(ImageReason.UNRESOLVED)) for number in range(3)]
+        waiting = [pool.submit(f"h{number}.example", site) for number in range(15)]
+        self.away(pool)
+        site.up = True
+
+        assert {each.result(10) for each in waiting} == {"picture"}
+        assert {reason(each) for each in gone} == {ImageReason.UNRESOLVED}
+
+    def test_while_it_is_away_nobody_is_busy(self, make: MakeHosts) -> None:
+        pool, site = make(), Site(ImageReason.TIMEOUT)
+        site.up = False
+        waiting = [pool.submit(f"h{number % 3}.example", site) for number in range(90)]
+        self.away(pool)
+        busy = time.process_time()
+        time.sleep(1.0)
+        assert time.process_time() - busy < 0.3
+        site.up = True
+        assert {each.result(10) for each in waiting} == {"picture"}
+
+    def test_patience_with_hosts_begins_anew_when_it_is_back(self, make: MakeHosts) -> None:
+        pool, site = make(patience_s=0.4), Site(ImageReason.TIMEOUT)
+        site.up = False
+        waiting = [pool.submit(f"h{number % 3}.example", site) for number in range(90)]
+        self.away(pool)
+        time.sleep(1.0)
+        site.up = True
+        assert {each.result(10) for each in waiting} == {"picture"}
 
 
 def test_only_so_many_hosts_are_remembered(make: MakeHosts) -> None:
@@ -325,6 +426,18 @@ class TestWindow:
             window.end(window.begin(), failed=False)
         window.end(late, failed=True)
         assert (window.ended, window.failures) == (10, 0)
+
+    def test_what_still_runs_takes_no_room(self) -> None:
+        window = Window(10, 5, 0.2)
+        tickets = [window.begin() for _ in range(64)]
+        for ticket in tickets:
+            window.end(ticket, failed=True)
+        assert window.failing()
+
+    def test_what_says_nothing_is_left_out(self) -> None:
+        window = Window(10, 1, 0.2)
+        window.drop(window.begin())
+        assert (window.ended, window.failing()) == (0, False)
 
 
 def test_health_asks_at_longer_and_longer_distances_and_believes_a_plea_up_to_a_point() -> None:

@@ -101,9 +101,7 @@ class ServerSettings(BaseSettings):
     model_dir: Path | None = Field(
         default=None, description="folder with contract.json, golden.jsonl and the tokenizer"
     )
-    image_schemes: Schemes = Field(
-        default=("https",), description="of https, http, file, data, s3, gs"
-    )
+    image_schemes: Schemes = Field(default=("https",), description="of https, http, file, data, s3, gs")
     image_roots: Paths = Field(default=(), description="folders that `file:` pictures may lie in")
     image_networks: Networks = Field(
         default=(),

@@ -75,6 +75,11 @@ class CachedHttp:
             self._failures.remember(reference, exc)
             raise
 
+    def forget(self, reference: str) -> None:
+        """Keep no body of it on disk. Never raises."""
+        if self._cache is not None:
+            self._cache.remove(reference)
+
     def close(self) -> None:
         """Never raises."""
         self._http.close()

@@ -14,10 +14,10 @@ ASKED_LATER_AT_MOST_S = 60.0
 
 
 class Window:
-    """How the last `size` attempts ended, in the order in which they began.
+    """How the first attempts of the last `size` pictures ended, in the order in which they began.
 
     In the order of their ends, the slow failures of a minute would look like a run of them once the quick
-    answers are through. Attempts that are still running say nothing.
+    answers are through. Attempts that are still running say nothing and take no room.
     """
 
     def __init__(self, size: int, judged_from: int, limit: float) -> None:
@@ -33,16 +33,21 @@ class Window:
         """An attempt begins; the ticket is for `end`."""
         self._tickets += 1
         self._failed[self._tickets] = None
-        if len(self._failed) > self._size:
-            _, failed = self._failed.popitem(last=False)
-            self._count(failed, -1)
         return self._tickets
 
     def end(self, ticket: int, failed: bool) -> None:
-        """It ended; what began too long ago counts no more."""
-        if ticket in self._failed:
-            self._failed[ticket] = failed
-            self._count(failed, 1)
+        """It ended; what began before the last `size` of those that ended counts no more."""
+        if ticket not in self._failed:
+            return
+        self._failed[ticket] = failed
+        self._count(failed, 1)
+        while self.ended > self._size:
+            oldest = next(each for each, ended in self._failed.items() if ended is not None)
+            self._count(self._failed.pop(oldest), -1)
+
+    def drop(self, ticket: int) -> None:
+        """It ended and says nothing."""
+        self._failed.pop(ticket, None)
 
     def failing(self) -> bool:
         """Whether more than the limit failed, of enough to judge by."""

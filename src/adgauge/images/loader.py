@@ -18,7 +18,7 @@ from adgauge.images.cached import CachedHttp
 from adgauge.images.decoder import Orders
 from adgauge.images.decoders import DecoderPool
 from adgauge.images.fetched import Body, Fetched
-from adgauge.images.hosts import Hosts, Manners
+from adgauge.images.hosts import CLOSED, Hosts, Manners
 from adgauge.images.http import HttpPolicy, HttpSource
 from adgauge.images.http_cache import HttpCache
 from adgauge.images.objects import ObjectStores
@@ -27,7 +27,6 @@ from adgauge.records import ImageMissing, Loaded, Picture, Wanted
 from adgauge.telemetry.metrics import Metrics
 
 WAITING_BYTES = 64 * 2**20
-CLOSED = ImageMissing("timeout", "the loader was closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,43 +112,50 @@ class ImageLoader:
         loaded.add_done_callback(partial(self._done, wanted))
         try:
             at_hand = self._sources.at_hand(wanted.reference, wanted.known)
+            if at_hand is not None and not isinstance(at_hand, Body):
+                loaded.set_result(at_hand)
+                return loaded
+            fetched = self._fetched(wanted, at_hand)
         except ImageError as exc:
             loaded.set_result(ImageMissing(exc.reason, exc.detail))
             return loaded
-        if at_hand is not None and not isinstance(at_hand, Body):
-            loaded.set_result(at_hand)
-            return loaded
-        if at_hand is not None:
-            fetched = self._hosts.submit(None, lambda: at_hand)
-        else:
-            attempt = partial(self._sources.fetch, wanted.reference, wanted.known)
-            fetched = self._hosts.submit(host_of(wanted.reference), attempt)
-        fetched.add_done_callback(partial(self._finish, loaded))
+        except BaseException as exc:
+            loaded.set_exception(exc)
+            raise
+        fetched.add_done_callback(partial(self._finish, wanted.reference, loaded))
         return loaded
+
+    def _fetched(self, wanted: Wanted, at_hand: Fetched | None) -> Future[Fetched]:
+        if at_hand is not None:
+            return self._hosts.submit(None, lambda: at_hand)
+        attempt = partial(self._sources.fetch, wanted.reference, wanted.known)
+        return self._hosts.submit(host_of(wanted.reference), attempt)
 
     def _done(self, wanted: Wanted, _: Future[Loaded]) -> None:
         with self._lock:
             del self._in_flight[wanted]
 
-    def _finish(self, loaded: Future[Loaded], fetched: Future[Fetched]) -> None:
+    def _finish(self, reference: str, loaded: Future[Loaded], fetched: Future[Fetched]) -> None:
         """On the thread that fetched, which waits here while too many bodies wait to be decoded."""
         try:
             answer = fetched.result()
             if isinstance(answer, Body):
                 self._bodies.add(len(answer.data))
-                self._decoding.submit(self._decode, loaded, answer)
+                self._decoding.submit(self._decode, reference, loaded, answer)
             else:
                 loaded.set_result(answer)
         except ImageError as exc:
             loaded.set_result(ImageMissing(exc.reason, exc.detail))
         except CancelledError:
-            loaded.set_result(CLOSED)
+            loaded.set_exception(CLOSED)
         except BaseException as exc:  # handed to whoever waits for the result
             loaded.set_exception(exc)
 
-    def _decode(self, loaded: Future[Loaded], body: Body) -> None:
+    def _decode(self, reference: str, loaded: Future[Loaded], body: Body) -> None:
         try:
             result = self._decoders.decode(body.data)
+            if isinstance(result, ImageMissing):
+                self._sources.forget(reference)  # an error page must not be believed for as long as it says
             loaded.set_result(
                 result if isinstance(result, ImageMissing) else Picture(result, body.validators)
             )

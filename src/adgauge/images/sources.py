@@ -85,6 +85,11 @@ class Sources:
             case _:
                 return self._http.ask(_url(reference), known, trace)
 
+    def forget(self, reference: str) -> None:
+        """Keep no body of it: it was no picture. Never raises."""
+        if scheme_of(reference) in ("http", "https"):
+            self._http.forget(_url(reference))
+
     def close(self) -> None:
         """Close connections and caches. Never raises."""
         self._http.close()

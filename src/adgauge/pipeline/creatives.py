@@ -26,6 +26,7 @@ from adgauge.records import (
 )
 from adgauge.telemetry.metrics import Metrics, SourceResult
 
+LOOK_S = 1.0
 NO_REFERENCE = "no_reference"
 """Why a product has no picture that names none."""
 
@@ -123,9 +124,11 @@ class Creatives:
         deadline = None if patience_s is None else time.monotonic() + patience_s
         found: list[Gathered | Asked] = list(asked)
         while True:
-            left_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            left_s = LOOK_S if deadline is None else max(deadline - time.monotonic(), 0.0)
             waiting = [each for each in found if isinstance(each, Asked)]
-            wait([picture for each in waiting for picture in each.pictures], left_s)
+            _, late = wait([picture for each in waiting for picture in each.pictures], left_s)
+            if late and deadline is None:  # when pictures cannot be had at all the circuit knows when to stop
+                self._begin_none()
             found = [self._gathered(each) if isinstance(each, Asked) else each for each in found]
             over = deadline is not None and time.monotonic() >= deadline
             if over or all(isinstance(each, Gathered) for each in found):
@@ -173,6 +176,9 @@ class Creatives:
 
     def _begin(self, wanted: Sequence[Wanted]) -> Sequence[Future[Loaded]]:
         return self._call("images", lambda: self._images.begin(wanted)) if wanted else ()
+
+    def _begin_none(self) -> None:
+        self._call("images", lambda: self._images.begin(()))
 
     def _gathered(self, asked: Asked) -> Gathered | Asked:
         if not asked.done():

@@ -1,9 +1,9 @@
 """The content cache: content that was scored before is not scored again. Losing it costs work, no score.
 
-Keys: `ag:content:<generation>:<content digest>` holds the score with all digits of a float, and
-`ag:source:<generation>:<source digest>` what came of a text with certain picture references, as a JSON
-list: content digest, score, and the validators of each picture (etag, last-modified, sha256, fresh until,
-location).
+Keys: `ag:content:<generation>:<contract>:<content digest>` holds the score with all digits of a float, and
+`ag:source:<generation>:<contract>:<source digest>` what came of a text with certain picture references, as a
+JSON list: content digest, score, and validators of each picture (etag, last-modified, sha256, fresh until,
+location). <contract> is 12 hex digits of the contract's digest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CREATIVE = TypeAdapter(tuple[str, FiniteFloat, list[tuple[str, str, str, int, s
 
 
 class RedisScoreCache:
-    """Scores of one generation by content digest; a failing server is a miss, and is left alone for REST_S.
+    """Scores of one generation and contract; a failing server is a miss, and is left alone for REST_S.
 
     `connect` gives a client with a short time-out; `random()` is uniform in [0, 1), `clock` counts seconds.
     The constructor raises ConfigurationError for a wrong address or credentials.
@@ -41,12 +41,13 @@ class RedisScoreCache:
         self,
         connect: Callable[[], Client],
         generation: int,
+        contract: str,
         random: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         self._connect = connect
-        self._content = f"ag:content:{generation}:"
-        self._source = f"ag:source:{generation}:"
+        self._content = f"ag:content:{generation}:{contract[:12]}:"
+        self._source = f"ag:source:{generation}:{contract[:12]}:"
         self._random = random
         self._clock = clock
         self._connecting = threading.Lock()
