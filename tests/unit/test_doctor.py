@@ -25,6 +25,7 @@ Doctor = Callable[..., Any]
 def defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ServerSettings.model_fields:
         monkeypatch.delenv(f"ADGAUGE_{name.upper()}", raising=False)
+    monkeypatch.setenv("ADGAUGE_IMAGE_SCHEMES", "https,data")
 
 
 @pytest.fixture

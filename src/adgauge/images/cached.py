@@ -60,7 +60,10 @@ class CachedHttp:
     def at_hand(
         self, reference: str, known: Validators | None = None, trace: Trace = untold
     ) -> Fetched | None:
-        """The answer that needs no network, else None; raises the ImageError of a moment ago."""
+        """The answer that needs no network, else None. Raises the ImageError of a moment ago, or that of a
+        URL which must not be asked for, whatever is known of it.
+        """
+        self._http.target(reference)
         if (failed := self._failures.of(reference)) is not None:
             self._count("negative")
             trace("memory", f"failed a moment ago: {failed}")

@@ -127,6 +127,12 @@ class HttpSource:
                 raise
         return self._follow(url, known, Deadline(self._clock, self._policy.timeout_s), trace)
 
+    def target(self, url: str) -> Target:
+        """The request that a URL stands for; raises ImageError when it must not be made."""
+        target = target_of(url, self._schemes, self._policy.ports)
+        self._hosts.check(target.host)
+        return target
+
     def close(self) -> None:
         """Stop resolving and close idle connections. Never raises."""
         self._names.close()
@@ -137,8 +143,7 @@ class HttpSource:
         seen = [url]
         while True:
             hop = seen[-1]
-            target = target_of(hop, self._schemes, self._policy.ports)
-            self._hosts.check(target.host)
+            target = self.target(hop)
             trace("url", f"{target.scheme}://{target.authority}{target.path}")
             asked = known if known is not None and hop == (known.location or url) else None
             answer = self._ask(target, asked, deadline, trace)
