@@ -268,6 +268,31 @@ def test_a_slow_host_occupies_its_own_places_only(make: MakeHosts) -> None:
     assert [each.result(5) for each in waiting] == ["slow"] * 10
 
 
+def test_slow_hosts_share_half_of_the_connections_and_all_have_their_turn(
+    make: MakeHosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "SLOW_S", 0.001)
+    pool = make(connections=4, per_host=4)
+    running, most = [0], [0]
+    lock = threading.Lock()
+
+    def slow() -> str:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.03)
+        with lock:
+            running[0] -= 1
+        return "slow"
+
+    for name in ("a.example", "b.example", "c.example"):
+        assert pool.submit(name, slow).result(5) == "slow"
+    most[0] = 0
+    waiting = [pool.submit(f"{name}.example", slow) for _ in range(10) for name in "abc"]
+    assert [each.result(10) for each in waiting] == ["slow"] * 30
+    assert most[0] <= 2
+
+
 def test_closing_ends_what_waits_as_unavailable(make: MakeHosts) -> None:
     pool = make(connections=1, per_host=1)
     started, release = threading.Event(), threading.Event()

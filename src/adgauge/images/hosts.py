@@ -279,6 +279,8 @@ class Hosts(Generic[T]):
                 host.proved_at = max(host.proved_at, began)
                 self._answered(host, now)
             self._begin(host)
+            for each in [slow for slow in self._slow if slow.waiting]:  # they share their part
+                self._begin(each)
             return over
 
     def _answered(self, host: _Host[T], now: float) -> None:
