@@ -20,6 +20,8 @@ from adgauge.adapters.memory import (
     MemoryScoreStore,
 )
 from adgauge.canonical.canonicalizer import Canonicalizer
+from adgauge.errors import BackendUnavailable
+from adgauge.pipeline import creatives
 from adgauge.pipeline.circuit import Circuits, Patience
 from adgauge.pipeline.creatives import Asked, Gathered
 from adgauge.pipeline.fuse import Fuse
@@ -38,6 +40,7 @@ from adgauge.records import (
     Score,
     Tombstone,
     Validators,
+    Wanted,
 )
 from adgauge.telemetry.metrics import Metrics
 from tests.contracts import contract, image_spec
@@ -247,6 +250,21 @@ class TestLate:
         assert outcome.image_reason == "timeout"
         assert outcome.score is not None
         assert Flag.NO_IMAGE in outcome.score.flags
+
+    def test_those_who_have_no_runner_do_not_wait_for_ever_when_nothing_can_be_had(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begin = world.images.begin
+
+        def begin_until_away(wanted: Sequence[Wanted]) -> Sequence[Future[Loaded]]:
+            if not wanted:
+                raise BackendUnavailable("images", "everything fails")
+            return begin(wanted)
+
+        monkeypatch.setattr(world.images, "begin", begin_until_away)
+        monkeypatch.setattr(creatives, "LOOK_S", 0.05)
+        with pytest.raises(BackendUnavailable, match="everything fails"):
+            world.pipeline.decide([world.record("Q", "slow")])
 
     def test_those_who_have_no_runner_wait(self, world: World, slow: Future[Loaded]) -> None:
         slow.set_result(ImageMissing("timeout", "too slow"))
