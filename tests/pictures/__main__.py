@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.pictures", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES), help="some of them")
     parser.add_argument("--products", type=int, default=5000, help="in a catalog")
-    parser.add_argument("--rounds", type=int, default=3, help="of healthy products alone and among others")
+    parser.add_argument("--rounds", type=int, default=5, help="of healthy products alone and among others")
     parser.add_argument(
         "--workers", type=int, nargs="+", default=[1, 2], help="that republishing is tried with"
     )
