@@ -24,7 +24,7 @@ from adgauge.adapters.kafka import (
     KafkaWriter,
     require_topics,
 )
-from adgauge.adapters.redis import RedisScoreCache, RedisScoreStore, connect, register_generation
+from adgauge.adapters.redis import RedisScoreCache, connect, register_generation
 from adgauge.adapters.settings import ServerSettings, load_settings, refuse_misspelt
 from adgauge.errors import AdgaugeError
 from adgauge.pipeline.circuit import Circuits, Patience
@@ -33,7 +33,7 @@ from adgauge.pipeline.scoring import ScoringPipeline
 from adgauge.telemetry.exposition import Health, TelemetryServer
 from adgauge.telemetry.logging import configure_logging
 from adgauge.telemetry.metrics import Metrics
-from adgauge.wiring import image_loader
+from adgauge.wiring import image_loader, score_store
 from services.scorer.memory import Garbage, give_large_blocks_back
 from services.scorer.settings import ScorerSettings
 
@@ -80,14 +80,7 @@ def serve(servers: ServerSettings, settings: ScorerSettings) -> None:
         model, digest = f"{contract.name}/{contract.version}", contract.digest()
 
         redis = connect(redis_url, servers.redis_timeout_s, servers.redis_ca_file)
-        store = RedisScoreStore(
-            redis,
-            generation,
-            settings.score_ttl_s,
-            random.random,
-            wait_replicas=servers.redis_wait_replicas,
-            wait_s=servers.redis_timeout_s / 2,
-        )
+        store = score_store(redis, servers, generation, settings.score_ttl_s)
         stack.callback(store.close)
         register_generation(redis, generation, {"model": model, "digest": digest})
         cache = _content_cache(servers, generation, digest)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from adgauge.adapters.redis import RedisScoreStore
+from adgauge.adapters.redis.connection import Client
 from adgauge.adapters.settings import ServerSettings
 from adgauge.contract import ImageSpec
 from adgauge.images.hosts import Manners
 from adgauge.images.http import HttpPolicy
 from adgauge.images.loader import Disk, ImageLoader, Places
 from adgauge.telemetry.metrics import Metrics
+
+
+def score_store(client: Client, servers: ServerSettings, generation: int, ttl_s: float) -> RedisScoreStore:
+    """The store of one generation; a score lives `ttl_s`, give or take a tenth."""
+    return RedisScoreStore(
+        client,
+        generation,
+        ttl_s,
+        random.random,
+        wait_replicas=servers.redis_wait_replicas,
+        wait_s=servers.redis_timeout_s / 2,
+    )
 
 
 def image_places(servers: ServerSettings, roots: Sequence[Path] | None = None) -> Places:

@@ -17,7 +17,7 @@ from adgauge.adapters.admission import admit
 from adgauge.adapters.files import Nowhere
 from adgauge.adapters.kafka import KafkaScoreLog, KafkaWriter, envelope_of, require_topics
 from adgauge.adapters.kafka_log import KafkaLog
-from adgauge.adapters.redis import RedisScoreStore, ScoreReader, connect, register_generation
+from adgauge.adapters.redis import ScoreReader, connect, register_generation
 from adgauge.adapters.settings import PREFIX, ServerSettings
 from adgauge.errors import ConfigurationError
 from adgauge.pipeline.circuit import Circuits, Patience
@@ -26,7 +26,7 @@ from adgauge.pipeline.redeciding import AT_ONCE, Decide, Held, Logged, Raw, Rede
 from adgauge.pipeline.scoring import ScoringPipeline
 from adgauge.records import CLOCK_SKEW_MS, Order, Outcome
 from adgauge.telemetry.metrics import Metrics
-from adgauge.wiring import image_loader
+from adgauge.wiring import image_loader, score_store
 
 BATCH_RECORDS = 64
 PACES_PER_SECOND = 10
@@ -133,14 +133,7 @@ def _pipeline(
     contract = admitted.contract
     model, digest = f"{contract.name}/{contract.version}", contract.digest()
     redis = connect(servers.redis(), servers.redis_timeout_s, servers.redis_ca_file)
-    store = RedisScoreStore(
-        redis,
-        generation,
-        scores.score_ttl_s,
-        random.random,
-        wait_replicas=servers.redis_wait_replicas,
-        wait_s=servers.redis_timeout_s / 2,
-    )
+    store = score_store(redis, servers, generation, scores.score_ttl_s)
     stack.callback(store.close)
     register_generation(redis, generation, {"model": model, "digest": digest})
     require_topics(kafka, servers.topics())
