@@ -112,8 +112,8 @@ def _blaming(admitted: AdmittedModel) -> AdmittedModel:
 
 BUGS: Mapping[str, Callable[[], None]] = {
     "commit-before-store": lambda: setattr(scorer, "KafkaSource", CommitsOnPoll),
-    "unconditional-set": lambda: _wrapped("RedisScoreStore", UnconditionalStore),
-    "bare-delete": lambda: _wrapped("RedisScoreStore", DeletingStore),
+    "unconditional-set": lambda: _wrapped("score_store", UnconditionalStore),
+    "bare-delete": lambda: _wrapped("score_store", DeletingStore),
     "reject-on-dead-model": lambda: _wrapped("admit", _blaming),
 }
 
