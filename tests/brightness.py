@@ -49,6 +49,7 @@ def product_bytes(product_id: str, level: int | None, title: str = "a thing") ->
 def contract(tokenizer: bytes, target: str) -> ModelContract:
     text = {
         "parts": [{"field": "title", "prefix": "", "joiner": " "}],
+        "instruction": "",
         "separator": " ",
         "tokenizer": "tokenizer.json",
         "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest(),
@@ -58,8 +59,11 @@ def contract(tokenizer: bytes, target: str) -> ModelContract:
     }
     image = {
         "count": 1,
+        "candidates": 1,
+        "selection": "first",
         "height": SIDE,
         "width": SIDE,
+        "collage": [],
         "interpolation": "bilinear",
         "fit": "squash",
         "jpeg_scaling": False,

@@ -47,6 +47,7 @@ def write_tokenizer(folder: Path) -> str:
 def text_spec(folder: Path, limit: int = 64, ladder: tuple[int, ...] = (8, 16, 64)) -> TextSpec:
     """The text half of a contract, its tokenizer written into `folder`."""
     return TextSpec(
+        instruction="",
         parts=PARTS,
         separator="\n",
         tokenizer=TOKENIZER_FILE,
@@ -61,8 +62,11 @@ def image_spec(count: int = 1, side: int = 32, required: bool = False) -> ImageS
     """The image half of a contract."""
     return ImageSpec(
         count=count,
+        candidates=count,
+        selection="first",
         height=side,
         width=side,
+        collage=(),
         interpolation="bilinear",
         fit="squash",
         jpeg_scaling=False,

@@ -22,24 +22,56 @@ DIGEST_PARAMETER = "contract_digest"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Cell(_Frozen):
+    """Where a picture of a collage lies: its upper left corner, and by what its sides are divided."""
+
+    top: Natural
+    left: Natural
+    shrink: Positive
+
+
 class ImageSpec(_Frozen):
     """How pictures become pixels: `count` × uint8 [3, height, width], RGB, channels first."""
 
-    count: Positive
+    count: Positive  # pictures that the model is shown
+    candidates: Positive  # pictures that are fetched for it, MAIN first, then in the publisher's order
+    selection: Literal["first", "salient"]  # which of the candidates are shown: canonical/salience.py
     height: Positive
     width: Positive
+    collage: tuple[Cell, ...]  # one a picture: all are put together into one; empty: each is its own
     interpolation: Literal["bilinear", "bicubic"]
     fit: Literal["squash"]
     # True: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least twice these.
     # Faster and slightly other pixels, so weights are served as they were trained.
     jpeg_scaling: bool
     required: bool  # False: a product without a picture is scored and flagged `no_image`
+
+    @model_validator(mode="after")
+    def _pictures_fit(self) -> Self:
+        if self.candidates < self.count or (self.selection == "first" and self.candidates > self.count):
+            raise ValueError("candidates must equal count, or exceed it where the salient ones are selected")
+        if self.collage and len(self.collage) != self.count:
+            raise ValueError("collage must have one cell a picture")
+        if any(self.height % cell.shrink or self.width % cell.shrink for cell in self.collage):
+            raise ValueError("shrink of each cell of collage must divide height and width")
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array that the model is shown: [3, H, W], or [count, 3, H, W] where there are several."""
+        if self.collage:
+            height = max(cell.top + self.height // cell.shrink for cell in self.collage)
+            width = max(cell.left + self.width // cell.shrink for cell in self.collage)
+            return 3, height, width
+        one = (3, self.height, self.width)
+        return one if self.count == 1 else (self.count, *one)
 
 
 class TextPart(_Frozen):
@@ -55,19 +87,35 @@ class TextPart(_Frozen):
 class TextSpec(_Frozen):
     """How product fields become token ids. Empty parts are left out; `separator` joins the rest."""
 
+    instruction: Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]  # stands before the fields, always
     parts: tuple[TextPart, ...]
     separator: str
     tokenizer: str  # file beside the contract
     tokenizer_sha256: Sha256
     token_limit: Positive  # special tokens included
     ladder: tuple[Positive, ...]  # padded lengths, ascending; the last is the limit
-    pad_id: Annotated[int, Field(ge=0)]
+    pad_id: Natural
 
     @model_validator(mode="after")
     def _ladder_ends_at_the_limit(self) -> Self:
         if list(self.ladder) != sorted(set(self.ladder)) or self.ladder[-1:] != (self.token_limit,):
             raise ValueError("ladder must ascend and end at token_limit")
         return self
+
+
+class TensorSpec(_Frozen):
+    """A named array on the wire, without the batch dimension; -1 is the padded text length."""
+
+    name: str
+    dtype: Literal["uint8", "float32", "int64"]
+    shape: tuple[int, ...]
+    holds: Literal["image", "has_image", "token_ids", "token_mask", "category_id", "numeric", "score"]
+
+
+_TEXT_TENSORS: tuple[tuple[str, Literal["token_ids", "token_mask"]], ...] = (
+    ("input_ids", "token_ids"),
+    ("attention_mask", "token_mask"),
+)
 
 
 class CanonicalSpec(_Frozen):
@@ -78,14 +126,19 @@ class CanonicalSpec(_Frozen):
     categories: tuple[str, ...]  # `category_id` = position + 1; 0 = unknown; empty = no such input
     numeric: tuple[Literal["log1p_price", "image_count", "feature_count"], ...]
 
-
-class TensorSpec(_Frozen):
-    """A named array on the wire, without the batch dimension; -1 is the padded text length."""
-
-    name: str
-    dtype: Literal["uint8", "float32", "int64"]
-    shape: tuple[int, ...]
-    holds: Literal["image", "has_image", "token_ids", "token_mask", "category_id", "numeric", "score"]
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """What a model is given of a product, in the order of its `forward`."""
+        image = TensorSpec(name="image", dtype="uint8", shape=self.image.shape, holds="image")
+        present = (self.image.count,)
+        made = [image, TensorSpec(name="has_image", dtype="float32", shape=present, holds="has_image")]
+        for name, holds in _TEXT_TENSORS:
+            made.append(TensorSpec(name=name, dtype="int64", shape=(-1,), holds=holds))
+        if self.categories:
+            made.append(TensorSpec(name="category_id", dtype="int64", shape=(1,), holds="category_id"))
+        if self.numeric:
+            counted = (len(self.numeric),)
+            made.append(TensorSpec(name="numeric", dtype="float32", shape=counted, holds="numeric"))
+        return tuple(made)
 
 
 class Protocol(_Frozen):

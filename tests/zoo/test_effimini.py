@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from adgauge.errors import ConfigurationError
 from adgauge.models.effimini import EffiMini
 from adgauge.models.layers.efficientnet_lite import EfficientNetLite, lite0
 from adgauge.models.registry import MODELS, build
@@ -123,6 +124,6 @@ def test_parameter_counts_are_those_of_the_report(name: str, millions: float) ->
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="effimini_lite0"):
+    with pytest.raises(ConfigurationError, match="effimini_lite0"):
         build("resnet")
     assert set(MODELS) >= {"effimini_vlm", "effimini_lite0", "effimini_tiny"}

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from adgauge.canonical.pictures import compose, select
 from adgauge.canonical.text import TextEncoder, Tokens, clean
-from adgauge.contract import CanonicalSpec, ImageSpec, ModelContract, TensorSpec
+from adgauge.contract import ImageSpec, ModelContract, TensorSpec
 from adgauge.errors import ContractMismatch, RecordRejected, RejectReason
 from adgauge.product import ProductRecord
 from adgauge.records import CanonicalInput, Flag, ImageMissing, ImageResult
@@ -28,6 +29,12 @@ _NUMERIC: Mapping[str, Callable[[ProductRecord], float]] = {
 }
 
 
+def category_key(name: str) -> str:
+    """What makes two spellings one category: "AMAZON FASHION", "Arts, Crafts & Sewing", "Movies_and_TV"."""
+    words = clean(name).casefold().replace("&", " and ").replace("_", " ").replace(",", " ")
+    return " ".join(words.split())
+
+
 class Canonicalizer:
     """Makes what one model sees of a product, exactly as its contract lists it."""
 
@@ -36,7 +43,9 @@ class Canonicalizer:
         self._inputs = contract.inputs
         _check_inputs(contract)
         self._text = TextEncoder(contract.spec.text, model_dir)
-        self._category_ids = {name: number for number, name in enumerate(contract.spec.categories, 1)}
+        self._category_ids = {
+            category_key(name): number for number, name in enumerate(contract.spec.categories, 1)
+        }
 
     @property
     def image_spec(self) -> ImageSpec:
@@ -44,8 +53,8 @@ class Canonicalizer:
         return self._spec.image
 
     def image_references(self, product: ProductRecord) -> tuple[str, ...]:
-        """The URLs or paths of the pictures the model looks at, MAIN first, the largest of each."""
-        return tuple(picture.urls[0] for picture in product.pictures[: self._spec.image.count])
+        """The URLs or paths of the pictures to choose from, MAIN first, the largest of each."""
+        return tuple(picture.urls[0] for picture in product.pictures[: self._spec.image.candidates])
 
     def draft(self, products: Sequence[ProductRecord]) -> list[Draft]:
         """Everything of each canonical input that needs no picture."""
@@ -69,10 +78,11 @@ class Canonicalizer:
         shown = sum(isinstance(image, np.ndarray) for image in images)
         if self._spec.image.required and not shown:
             return RecordRejected(RejectReason.NO_IMAGE, "canonicalize", _why(images))
+        chosen = select(images, self._spec.image)
         arrays = {
             tensor.name: draft.arrays[tensor.name]
             if tensor.name in draft.arrays
-            else self._picture_array(tensor, images)
+            else self._picture_array(tensor, chosen)
             for tensor in self._inputs
         }
         flags = draft.flags if shown else draft.flags | {Flag.NO_IMAGE}
@@ -87,7 +97,7 @@ class Canonicalizer:
 
     def _picture_array(self, tensor: TensorSpec, images: Sequence[ImageResult]) -> Array:
         if tensor.holds == "image":
-            return _stack(images, self._spec).reshape(tensor.shape)
+            return compose(images, self._spec.image)
         return _present(images, self._spec.image.count)
 
     def _array(self, tensor: TensorSpec, product: ProductRecord, tokens: Tokens) -> Array:
@@ -97,7 +107,9 @@ class Canonicalizer:
             case "token_mask":
                 return tokens.mask
             case "category_id":
-                return np.array([self._category_ids.get(clean(product.main_category), 0)], dtype=np.int64)
+                return np.array(
+                    [self._category_ids.get(category_key(product.main_category), 0)], dtype=np.int64
+                )
             case "numeric":
                 values = [_NUMERIC[name](product) for name in self._spec.numeric]
                 return np.array(values, dtype=np.float32)
@@ -134,15 +146,6 @@ def digest(arrays: Mapping[str, Array]) -> str:
     return state.hexdigest()
 
 
-def _stack(images: Sequence[ImageResult], spec: CanonicalSpec) -> npt.NDArray[np.uint8]:
-    """uint8 [count, 3, height, width]; a missing picture is black, `has_image` tells."""
-    pixels = np.zeros((spec.image.count, 3, spec.image.height, spec.image.width), dtype=np.uint8)
-    for slot, image in enumerate(images):
-        if isinstance(image, np.ndarray):
-            pixels[slot] = image
-    return pixels
-
-
 def _present(images: Sequence[ImageResult], count: int) -> npt.NDArray[np.float32]:
     present = np.zeros(count, dtype=np.float32)
     present[: len(images)] = [isinstance(image, np.ndarray) for image in images]
@@ -156,16 +159,7 @@ def _why(images: Sequence[ImageResult]) -> str:
 
 def _check_inputs(contract: ModelContract) -> None:
     """Refuse a contract whose inputs are not what its own spec makes."""
-    image, count = contract.spec.image, contract.spec.image.count
-    pixels = (3, image.height, image.width)
-    made: Mapping[str, tuple[str, tuple[int, ...]]] = {
-        "image": ("uint8", pixels if count == 1 else (count, *pixels)),
-        "has_image": ("float32", (count,)),
-        "token_ids": ("int64", (-1,)),
-        "token_mask": ("int64", (-1,)),
-        "category_id": ("int64", (1,)),
-        "numeric": ("float32", (len(contract.spec.numeric),)),
-    }
+    made = {tensor.holds: (tensor.dtype, tensor.shape) for tensor in contract.spec.tensors()}
     for tensor in contract.inputs:
         if made.get(tensor.holds) != (tensor.dtype, tensor.shape):
             stated = f"{tensor.holds} as {tensor.dtype}{list(tensor.shape)}"

@@ -123,7 +123,7 @@ def canonical_text(product: ProductRecord, spec: TextSpec) -> tuple[str, bool]:
     """The text the tokenizer sees, and whether characters were cut off its end."""
     limit = CHARS_PER_TOKEN * spec.token_limit
     texts = (_part_text(product, part, limit) for part in spec.parts)
-    whole = spec.separator.join(text for text in texts if text)
+    whole = spec.separator.join(text for text in (spec.instruction, *texts) if text)
     # Composed after the cut: NFC takes quadratic time on a long run of combining characters.
     return unicodedata.normalize("NFC", whole[:limit]), len(whole) > limit
 
@@ -148,7 +148,10 @@ class TextEncoder:
         ids[: len(encoding.ids)] = encoding.ids
         mask = np.zeros(rung, dtype=np.int64)
         mask[: len(encoding.ids)] = 1
-        flags = {Flag.TEXT_CUT: cut or bool(encoding.overflowing), Flag.NO_TEXT: not text}
+        flags = {
+            Flag.TEXT_CUT: cut or bool(encoding.overflowing),
+            Flag.NO_TEXT: text == self._spec.instruction,
+        }
         return Tokens(ids, mask, frozenset(flag for flag, raised in flags.items() if raised))
 
 

@@ -32,7 +32,16 @@ from adgauge.wiring import image_places
 _LONGEST = 400
 # Without a model nobody knows what a picture becomes, and only that it can be decoded is said.
 _ANY_SIZE = ImageSpec(
-    count=1, height=1, width=1, interpolation="bilinear", fit="squash", jpeg_scaling=False, required=False
+    count=1,
+    candidates=1,
+    selection="first",
+    height=1,
+    width=1,
+    collage=(),
+    interpolation="bilinear",
+    fit="squash",
+    jpeg_scaling=False,
+    required=False,
 )
 
 

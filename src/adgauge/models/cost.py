@@ -12,10 +12,11 @@ COUNTER = "parameters without buffers; torch.utils.flop_counter, 2·MAC, eager a
 
 
 def dummy_inputs(spec: CanonicalSpec, rows: int, tokens: int) -> tuple[torch.Tensor, ...]:
-    """Inputs of the right shapes for `forward`, in its order; their values mean nothing."""
-    pixels = torch.zeros(rows, 3, spec.image.height, spec.image.width, dtype=torch.uint8)
-    ids = torch.ones(rows, tokens, dtype=torch.int64)
-    return pixels, torch.ones(rows, 1), ids, ids.clone()
+    """Ones of the right shapes and dtypes for `forward`, in its order."""
+    return tuple(
+        torch.ones(rows, *(tokens if side == -1 else side for side in t.shape), dtype=getattr(torch, t.dtype))
+        for t in spec.tensors()
+    )
 
 
 def count_cost(model: Model, spec: CanonicalSpec) -> Cost:

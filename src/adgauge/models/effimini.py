@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, EfficientNetConfig, EfficientNetModel
 
+from adgauge.models.interface import Limits
 from adgauge.models.layers.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig, Stage, lite0
+from adgauge.models.layers.normalize import RGB, Normalize
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Config:
     """What distinguishes one EffiMini from another."""
 
     image_encoder: EfficientNetConfig | EfficientNetLiteConfig
-    mean: tuple[float, float, float]  # per channel, of pixels scaled to [0, 1]
-    std: tuple[float, float, float]
+    mean: RGB
+    std: RGB
     text_encoder: BertConfig
     pooler: bool  # BERT's pooler: unused, but part of the report's parameter count
     hidden: tuple[int, int]
@@ -38,13 +40,9 @@ class Config:
 class ImageEncoder(nn.Module):
     """uint8 pixels → normalised → pooled features."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.register_buffer("mean", 255 * torch.tensor(config.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(config.std).view(3, 1, 1), persistent=False)
+        self.normalize = Normalize(config.mean, config.std)
         self.backbone: nn.Module
         if isinstance(config.image_encoder, EfficientNetLiteConfig):
             self.features = config.image_encoder.features
@@ -55,7 +53,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] → [B, features]."""
-        output = self.backbone((image.float() - self.mean) / self.std)
+        output = self.backbone(self.normalize(image))
         pooled: Tensor = output if isinstance(output, Tensor) else output.pooler_output
         return pooled
 
@@ -113,6 +111,7 @@ class EffiMini(nn.Module):
         # A clamped score has no gradient: start in the middle of the range.
         self.head = mlp(joint, config.hidden, config.dropout, start=sum(config.score_range) / 2)
         self.score_range = config.score_range
+        self.limits = Limits(config.text_encoder.max_position_embeddings, patch=1, size=None)
 
     def forward(self, image: Tensor, has_image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ratings, float32 [B, 1]."""

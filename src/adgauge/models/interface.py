@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, nn
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What pictures and texts a model can be given."""
+
+    tokens: int  # positions of the text encoder that text may take
+    patch: int  # height and width of the picture must be multiples of it
+    size: tuple[int, int] | None  # the only height and width there are positions for; None: any
+
+
 class RatingModel(Protocol):
-    """A torch module that predicts the average rating of a product from its picture and its text.
+    """A torch module that predicts the average rating of a product from its pictures and its text.
 
     Built from its own frozen `Config` alone: `Model(config)`. Recipes freeze, export and count by the four
     attribute names; two model files differ only where the idea does.
@@ -16,7 +26,7 @@ class RatingModel(Protocol):
 
     @property
     def image_encoder(self) -> nn.Module:
-        """uint8 [B, 3, H, W] → image features. Normalisation is in here, so that it is in the graph."""
+        """uint8 pixels → image features. Normalisation is in here, so that it is in the graph."""
 
     @property
     def text_encoder(self) -> nn.Module:
@@ -30,9 +40,15 @@ class RatingModel(Protocol):
     def head(self) -> nn.Module:
         """Joint features → one number, [B, 1], not yet bound to the score range."""
 
+    @property
+    def limits(self) -> Limits:
+        """What its canonicalization must keep to."""
+
     def forward(self, image: Tensor, has_image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ratings, float32 [B, 1], in the contract's score range.
 
-        `image` is uint8 [B, 3, H, W] (anything where `has_image`, float32 [B, 1], is 0), `input_ids` and
-        `attention_mask` int64 [B, T] with T at most the token limit. Rows do not influence each other.
+        `image` is uint8 [B, 3, H, W], or [B, K, 3, H, W] where the contract shows K pictures (anything where
+        `has_image`, float32 [B, K], is 0); `input_ids` and `attention_mask` int64 [B, T] with T at most the
+        token limit. PinCO is also given `category_id`, int64 [B, 1], and `numeric`, float32 [B, N]. These are
+        `CanonicalSpec.tensors()`, in that order. Rows do not influence each other.
         """

@@ -1,0 +1,18 @@
+"""What turns features into a rating, as several systems do it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def scaled_sigmoid(raw: Tensor, score_range: tuple[float, float]) -> Tensor:
+    """Any real number → strictly within the range; the report's systems but EffiMini use it."""
+    low, high = score_range
+    return low + (high - low) * raw.sigmoid()
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """[B, T, D] and a mask [B, T] of ones and zeros → [B, D]: padding counts for nothing."""
+    weights = mask.to(states.dtype).unsqueeze(-1)
+    mean: Tensor = (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+    return mean
