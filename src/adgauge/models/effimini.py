@@ -20,6 +20,7 @@ from transformers import BertConfig, BertModel, EfficientNetConfig, EfficientNet
 
 from adgauge.models.interface import Limits
 from adgauge.models.layers.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig, Stage, lite0
+from adgauge.models.layers.masks import padding_mask
 from adgauge.models.layers.normalize import RGB, Normalize
 
 
@@ -69,7 +70,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """int64 [B, T] twice → [B, features]."""
-        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        output = self.backbone(input_ids=input_ids, attention_mask=padding_mask(attention_mask))
         cls: Tensor = output.last_hidden_state[:, 0]
         return cls
 
