@@ -1,7 +1,7 @@
 """Attention masks as numbers that are added to attention scores.
 
-transformers makes its own from a mask [B, T], but looks into the values to leave one out where nothing is
-padded: that can neither be counted on the meta device nor exported. A mask of four dimensions it takes as it is.
+transformers makes its own from a mask [B, T], but looks into its values to leave it out where nothing is
+padded: that can neither be counted on the meta device nor exported. A mask of four dimensions is taken as is.
 """
 
 from __future__ import annotations
