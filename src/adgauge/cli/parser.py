@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from adgauge import __version__
 from adgauge.cli.arguments import add_json, command_of, count, positive
+from adgauge.cli.profile import add_profile
 from adgauge.cli.repairs import add_dlq, add_reconcile, add_rescore
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_reconcile(commands)
     add_rescore(commands)
     _add_models(commands)
+    add_profile(commands)
     return parser
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -21,6 +21,7 @@ from transformers.models.bert.modeling_bert import BertSelfAttention
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetDepthwiseConv2d
 
 from adgauge.errors import ConfigurationError
+from adgauge.models.layers.attention import MultiHeadAttention
 
 Formula = Callable[[Any, Mapping[str, Any], Any], int]
 """Module, arguments of its `forward` by name, and output → multiply-accumulates of this one call."""
@@ -61,11 +62,18 @@ LAYERS: Mapping[type[nn.Module], Formula] = {
 
 def _self_attention(query: nn.Linear, given: Mapping[str, Any]) -> int:
     """QKᵀ and AV: every position with every position of its row, over the width of all heads."""
-    *rows, tokens, _ = given["hidden_states"].shape
-    return 2 * prod(rows) * tokens * tokens * query.out_features
+    shape: torch.Size = given["hidden_states"].shape
+    return 2 * prod(shape[:-1]) * shape[-2] * query.out_features
+
+
+def _attention(module: MultiHeadAttention, given: Mapping[str, Any], output: Tensor) -> int:
+    """QKᵀ and AV: every query with every key of its row."""
+    keys: int = given["key_value"].shape[1]
+    return 2 * output.numel() * keys
 
 
 ATTENTION: Mapping[type[nn.Module], Formula] = {
+    MultiHeadAttention: _attention,
     BertSelfAttention: lambda module, given, _: _self_attention(module.query, given),
 }
 """Modules that multiply activations with activations; their projections are LAYERS inside them."""
@@ -132,6 +140,7 @@ def _refuse_unknown(model: nn.Module) -> None:
 
 
 def _named_attention(module: nn.Module) -> bool:
-    """Whether it says that it is an attention, and none with a formula is inside it."""
-    inside: Iterator[nn.Module] = module.modules()
-    return "attention" in type(module).__name__.lower() and not any(type(each) in ATTENTION for each in inside)
+    """Whether it calls itself an attention, and none with a formula is inside it."""
+    if "attention" not in type(module).__name__.lower():
+        return False
+    return not any(type(each) in ATTENTION for each in module.modules())
