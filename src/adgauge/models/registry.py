@@ -12,8 +12,12 @@ from adgauge.contract import CanonicalSpec
 from adgauge.errors import ConfigurationError
 from adgauge.models.effimini import EffiMini, effimini_lite0, effimini_tiny, effimini_vlm
 from adgauge.models.interface import RatingModel
+from adgauge.models.latent_query import LatentQuery, latent_query, latent_query_tiny
+from adgauge.models.lora import Lora
+from adgauge.models.lovif import LoViF, lovif_clip, lovif_roberta, lovif_tiny
+from adgauge.models.smolvlm import SmolVLM, smolvlm, smolvlm_tiny
 
-Model: TypeAlias = EffiMini
+Model: TypeAlias = EffiMini | SmolVLM | LatentQuery | LoViF
 """Any of the modules below; each is a RatingModel."""
 
 
@@ -26,9 +30,39 @@ class System:
     section: str  # of the report
     encoders: Mapping[str, str]  # module inside the model → the published weights it starts from (hub id)
     frozen: tuple[str, ...] = ()  # prefixes of the names of parameters that are not trained
+    lora: Lora | None = None  # how frozen encoders are adapted nevertheless
 
 
 _EFFIMINI_TEXT = {"text_encoder.backbone": "nreimers/MiniLMv2-L6-H384-distilled-from-BERT-Large"}
+_SMOLVLM = dict.fromkeys(
+    (
+        "image_encoder.vision_model",
+        "image_encoder.connector",
+        "text_encoder.embed_tokens",
+        "fusion.text_model",
+    ),
+    "HuggingFaceTB/SmolVLM2-256M-Video-Instruct",
+)
+
+_LOVIF_IMAGE = {"image_encoder.backbone": "openai/clip-vit-base-patch32"}
+_LATENT_QUERY_ENCODERS = {
+    "image_encoder.backbone": "facebook/dinov2-base",
+    "text_encoder.backbone": "distilbert/distilbert-base-uncased",
+}
+_LATENT_QUERY_FROZEN = ("image_encoder.backbone.", "text_encoder.backbone.")
+# The report names query and value; rank and alpha are our reading.
+_LATENT_QUERY_LORA = Lora(targets=("q_proj", "v_proj", "q_lin", "v_lin"), rank=16, alpha=32)
+
+
+def _lovif_frozen(layers: int, text_layers: str = "encoder.layers") -> tuple[str, ...]:
+    """All of both towers below the layers that are trained, of which there is one."""
+    image = ("embeddings.", "pre_layrnorm.", *(f"encoder.layers.{layer}." for layer in range(layers)))
+    text = ("embeddings.", *(f"{text_layers}.{layer}." for layer in range(layers)))
+    return (
+        *(f"image_encoder.backbone.{name}" for name in image),
+        *(f"text_encoder.backbone.{name}" for name in text),
+    )
+
 
 SYSTEMS: Mapping[str, System] = {
     "effimini_vlm": System(
@@ -43,6 +77,50 @@ SYSTEMS: Mapping[str, System] = {
         section="4.4",
         encoders={"text_encoder.backbone": "sentence-transformers/all-MiniLM-L6-v2"},
     ),
+    "smolvlm_olacnqoddchl": System(
+        build=lambda: SmolVLM(smolvlm()),
+        canonical=presets.smolvlm_olacnqoddchl,
+        section="4.1",
+        encoders=_SMOLVLM,
+        frozen=("image_encoder.vision_model.",),
+    ),
+    "smolvlm_wleach": System(
+        build=lambda: SmolVLM(smolvlm()),
+        canonical=presets.smolvlm_wleach,
+        section="4.3",
+        encoders=_SMOLVLM,
+        frozen=("image_encoder.vision_model.", "image_encoder.connector."),
+    ),
+    "lovif_clip": System(
+        build=lambda: LoViF(lovif_clip()),
+        canonical=presets.lovif_clip,
+        section="4.2",
+        encoders={**_LOVIF_IMAGE, "text_encoder.backbone": "openai/clip-vit-base-patch32"},
+        frozen=_lovif_frozen(11),
+    ),
+    "lovif_roberta": System(
+        build=lambda: LoViF(lovif_roberta()),
+        canonical=presets.lovif_roberta,
+        section="4.2",
+        encoders={**_LOVIF_IMAGE, "text_encoder.backbone": "FacebookAI/roberta-base"},
+        frozen=_lovif_frozen(11, text_layers="encoder.layer"),
+    ),
+    "latent_query": System(
+        build=lambda: LatentQuery(latent_query()),
+        canonical=presets.latent_query,
+        section="4.6",
+        encoders=_LATENT_QUERY_ENCODERS,
+        frozen=_LATENT_QUERY_FROZEN,
+        lora=_LATENT_QUERY_LORA,
+    ),
+    "latent_query_k1": System(
+        build=lambda: LatentQuery(latent_query()),
+        canonical=presets.latent_query_k1,
+        section="4.6",
+        encoders=_LATENT_QUERY_ENCODERS,
+        frozen=_LATENT_QUERY_FROZEN,
+        lora=_LATENT_QUERY_LORA,
+    ),
 }
 """The six systems of the report and their presets."""
 
@@ -52,6 +130,29 @@ TINY: Mapping[str, System] = {
         canonical=lambda tokenizer: presets.shrunk(presets.effimini_vlm(tokenizer), side=64, token_limit=32),
         section="4.4",
         encoders={},
+    ),
+    "smolvlm_tiny": System(
+        build=lambda: SmolVLM(smolvlm_tiny()),
+        canonical=lambda tokenizer: presets.shrunk(
+            presets.smolvlm_wleach(tokenizer), side=32, token_limit=32
+        ),
+        section="4.3",
+        encoders={},
+    ),
+    "lovif_tiny": System(
+        build=lambda: LoViF(lovif_tiny()),
+        canonical=lambda tokenizer: presets.shrunk(presets.lovif_clip(tokenizer), side=64, token_limit=32),
+        section="4.2",
+        encoders={},
+        frozen=_lovif_frozen(1),
+    ),
+    "latent_query_tiny": System(
+        build=lambda: LatentQuery(latent_query_tiny()),
+        canonical=lambda tokenizer: presets.shrunk(presets.latent_query(tokenizer), side=28, token_limit=32),
+        section="4.6",
+        encoders={},
+        frozen=_LATENT_QUERY_FROZEN,
+        lora=Lora(_LATENT_QUERY_LORA.targets, rank=2, alpha=4),
     ),
 }
 """One of each with less than a million parameters, for tests."""

@@ -33,7 +33,8 @@ class MultiHeadAttention(nn.Module):
         return attended
 
     def _split(self, states: Tensor) -> Tensor:
-        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        rows, positions, width = states.shape
+        return states.view(rows, positions, self.heads, width // self.heads).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):
