@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -42,10 +43,12 @@ class ImageSpec(_Frozen):
 
     count: Positive  # pictures that the model is shown
     candidates: Positive  # pictures that are fetched for it, MAIN first, then in the publisher's order
-    selection: Literal["first", "salient"]  # which of the candidates are shown: canonical/salience.py
+    selection: Literal["first", "salient"]  # which of the candidates are shown: canonical/pictures.py
     height: Positive
     width: Positive
-    collage: tuple[Cell, ...]  # one a picture: all are put together into one; empty: each is its own
+    collage: tuple[
+        Cell, ...
+    ]  # one a picture: all are put together into one, black between; empty: no collage
     interpolation: Literal["bilinear", "bicubic"]
     fit: Literal["squash"]
     # True: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least twice these.
@@ -61,7 +64,15 @@ class ImageSpec(_Frozen):
             raise ValueError("collage must have one cell a picture")
         if any(self.height % cell.shrink or self.width % cell.shrink for cell in self.collage):
             raise ValueError("shrink of each cell of collage must divide height and width")
+        if any(self._overlap(*pair) for pair in combinations(self.collage, 2)):
+            raise ValueError("cells of collage must not overlap")
         return self
+
+    def _overlap(self, one: Cell, other: Cell) -> bool:
+        return all(
+            a.top < b.top + self.height // b.shrink and a.left < b.left + self.width // b.shrink
+            for a, b in ((one, other), (other, one))
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -149,6 +160,18 @@ class Protocol(_Frozen):
     single_forward: bool
     test_time_augmentation: bool
     ensemble: bool
+
+    def broken(self) -> tuple[str, ...]:
+        """The rules that do not hold, by the names of the fields; none of a canonical model."""
+        required = {"fixed_size", "fixed_token_limit", "single_forward"}
+        return tuple(rule for rule, holds in self.model_dump().items() if holds != (rule in required))
+
+    def breaches(self) -> tuple[str, ...]:
+        """What breaks it, each as `field = value`; none for a model that keeps it."""
+        required = {"fixed_size": True, "fixed_token_limit": True, "single_forward": True}
+        forbidden = {"test_time_augmentation": False, "ensemble": False}
+        found = {name: value for name, value in self if value is not (required | forbidden)[name]}
+        return tuple(f"{name} = {str(value).lower()}" for name, value in found.items())
 
 
 class Cost(_Frozen):
