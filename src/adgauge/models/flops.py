@@ -18,7 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers.models.bert.modeling_bert import BertSelfAttention
+from transformers.models.clip.modeling_clip import CLIPAttention, CLIPVisionEmbeddings
+from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
+from transformers.models.dinov2.modeling_dinov2 import Dinov2Attention, Dinov2Embeddings, Dinov2LayerScale
+from transformers.models.distilbert.modeling_distilbert import DistilBertSelfAttention
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetDepthwiseConv2d
+from transformers.models.llama.modeling_llama import LlamaAttention, LlamaRMSNorm
+from transformers.models.roberta.modeling_roberta import RobertaSelfAttention
+from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionAttention
+from transformers.models.swinv2.modeling_swinv2 import Swinv2SelfAttention
 
 from adgauge.errors import ConfigurationError
 from adgauge.models.layers.attention import MultiHeadAttention
@@ -66,6 +74,18 @@ def _self_attention(query: nn.Linear, given: Mapping[str, Any]) -> int:
     return 2 * prod(shape[:-1]) * shape[-2] * query.out_features
 
 
+def _disentangled_attention(module: DisentangledSelfAttention, given: Mapping[str, Any], output: Any) -> int:
+    """As `_self_attention`, and contents with the 2 · span relative positions, in each direction there is.
+
+    The projections of positions are calls of layers inside the module.
+    """
+    shape: torch.Size = given["hidden_states"].shape
+    directions = len({"c2p", "p2c"} & set(module.pos_att_type)) if module.relative_attention else 0
+    positions = directions * 2 * module.pos_ebd_size if directions else 0
+    contents = _self_attention(module.query_proj, given)
+    return contents + prod(shape[:-1]) * positions * module.query_proj.out_features
+
+
 def _attention(module: MultiHeadAttention, given: Mapping[str, Any], output: Tensor) -> int:
     """QKᵀ and AV: every query with every key of its row."""
     keys: int = given["key_value"].shape[1]
@@ -75,6 +95,16 @@ def _attention(module: MultiHeadAttention, given: Mapping[str, Any], output: Ten
 ATTENTION: Mapping[type[nn.Module], Formula] = {
     MultiHeadAttention: _attention,
     BertSelfAttention: lambda module, given, _: _self_attention(module.query, given),
+    RobertaSelfAttention: lambda module, given, _: _self_attention(module.query, given),
+    # Rows are windows.
+    Swinv2SelfAttention: lambda module, given, _: _self_attention(module.query, given),
+    CLIPAttention: lambda module, given, _: _self_attention(module.q_proj, given),
+    Dinov2Attention: lambda module, given, _: _self_attention(module.q_proj, given),
+    SmolVLMVisionAttention: lambda module, given, _: _self_attention(module.q_proj, given),
+    # Keys and values that several heads share are multiplied once for each of them; the causal half too.
+    LlamaAttention: lambda module, given, _: _self_attention(module.q_proj, given),
+    DistilBertSelfAttention: lambda module, given, _: _self_attention(module.q_lin, given),
+    DisentangledSelfAttention: _disentangled_attention,
 }
 """Modules that multiply activations with activations; their projections are LAYERS inside them."""
 
@@ -83,6 +113,10 @@ ELEMENTWISE: frozenset[type[nn.Module]] = frozenset(
         nn.BatchNorm2d,
         nn.Embedding,
         nn.LayerNorm,
+        LlamaRMSNorm,
+        CLIPVisionEmbeddings,
+        Dinov2Embeddings,
+        Dinov2LayerScale,
     }
 )
 """Modules that hold parameters and multiply no matrices with them."""
