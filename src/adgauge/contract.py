@@ -46,9 +46,7 @@ class ImageSpec(_Frozen):
     selection: Literal["first", "salient"]  # which of the candidates are shown: canonical/pictures.py
     height: Positive
     width: Positive
-    collage: tuple[
-        Cell, ...
-    ]  # one a picture: all are put together into one, black between; empty: no collage
+    collage: tuple[Cell, ...]  # one a picture, all in one array, black between; empty: no collage
     interpolation: Literal["bilinear", "bicubic"]
     fit: Literal["squash"]
     # True: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least twice these.

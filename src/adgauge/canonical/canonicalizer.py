@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from adgauge.canonical.pictures import compose, select
+from adgauge.canonical.pictures import compose, present, select
 from adgauge.canonical.text import TextEncoder, Tokens, clean
 from adgauge.contract import ImageSpec, ModelContract, TensorSpec
 from adgauge.errors import ContractMismatch, RecordRejected, RejectReason
@@ -30,22 +30,28 @@ _NUMERIC: Mapping[str, Callable[[ProductRecord], float]] = {
 
 
 def category_key(name: str) -> str:
-    """What makes two spellings one category: "AMAZON FASHION", "Arts, Crafts & Sewing", "Movies_and_TV"."""
+    """Equal for spellings of one category: "Arts, Crafts & Sewing", "ARTS, CRAFTS &amp; SEWING" and
+    "Arts_Crafts_and_Sewing".
+    """
     words = clean(name).casefold().replace("&", " and ").replace("_", " ").replace(",", " ")
     return " ".join(words.split())
 
 
 class Canonicalizer:
-    """Makes what one model sees of a product, exactly as its contract lists it."""
+    """Makes what one model sees of a product, exactly as its contract lists it.
+
+    `category_id` is that of `main_category`; where the contract does not list it (a store's department:
+    "Amazon Home"), of the first of `categories`, the top of the shop's tree; else 0. `image_count` counts the
+    pictures that the record names, `feature_count` its features, whether or not they are shown: numbers of
+    the listing, the same when a host is away. The constructor raises ContractMismatch.
+    """
 
     def __init__(self, contract: ModelContract, model_dir: Path) -> None:
         self._spec = contract.spec
         self._inputs = contract.inputs
         _check_inputs(contract)
         self._text = TextEncoder(contract.spec.text, model_dir)
-        self._category_ids = {
-            category_key(name): number for number, name in enumerate(contract.spec.categories, 1)
-        }
+        self._category_ids = _category_ids(contract.spec.categories)
 
     @property
     def image_spec(self) -> ImageSpec:
@@ -73,12 +79,13 @@ class Canonicalizer:
     def complete(self, draft: Draft, images: Sequence[ImageResult]) -> CanonicalInput | RecordRejected:
         """With the pictures of its references, in order.
 
-        A product is rejected only when the contract requires a picture and there is none.
+        A product none of whose candidates is there is rejected where the contract requires a picture, else
+        flagged `no_image`; one that is there prevents both.
         """
-        shown = sum(isinstance(image, np.ndarray) for image in images)
+        chosen = select(images, self._spec.image)
+        shown = any(isinstance(image, np.ndarray) for image in chosen)
         if self._spec.image.required and not shown:
             return RecordRejected(RejectReason.NO_IMAGE, "canonicalize", _why(images))
-        chosen = select(images, self._spec.image)
         arrays = {
             tensor.name: draft.arrays[tensor.name]
             if tensor.name in draft.arrays
@@ -98,7 +105,7 @@ class Canonicalizer:
     def _picture_array(self, tensor: TensorSpec, images: Sequence[ImageResult]) -> Array:
         if tensor.holds == "image":
             return compose(images, self._spec.image)
-        return _present(images, self._spec.image.count)
+        return present(images, self._spec.image)
 
     def _array(self, tensor: TensorSpec, product: ProductRecord, tokens: Tokens) -> Array:
         match tensor.holds:
@@ -107,14 +114,17 @@ class Canonicalizer:
             case "token_mask":
                 return tokens.mask
             case "category_id":
-                return np.array(
-                    [self._category_ids.get(category_key(product.main_category), 0)], dtype=np.int64
-                )
+                return np.array([self._category_id(product)], dtype=np.int64)
             case "numeric":
                 values = [_NUMERIC[name](product) for name in self._spec.numeric]
                 return np.array(values, dtype=np.float32)
             case _:  # of pictures, or an output, which _check_inputs has refused
                 raise AssertionError(tensor.name)
+
+    def _category_id(self, product: ProductRecord) -> int:
+        names = (product.main_category, *product.categories[:1])
+        known = (self._category_ids.get(category_key(name)) for name in names)
+        return next((number for number in known if number is not None), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +156,21 @@ def digest(arrays: Mapping[str, Array]) -> str:
     return state.hexdigest()
 
 
-def _present(images: Sequence[ImageResult], count: int) -> npt.NDArray[np.float32]:
-    present = np.zeros(count, dtype=np.float32)
-    present[: len(images)] = [isinstance(image, np.ndarray) for image in images]
-    return present
-
-
 def _why(images: Sequence[ImageResult]) -> str:
     missing = [image for image in images if isinstance(image, ImageMissing)]
     return f"{missing[0].reason}: {missing[0].detail}" if missing else "the record names no picture"
+
+
+def _category_ids(names: Sequence[str]) -> Mapping[str, int]:
+    """By `category_key`; raises ContractMismatch where two names have one key, or a name has none."""
+    ids: dict[str, int] = {}
+    for number, name in enumerate(names, 1):
+        key = category_key(name)
+        if not key or key in ids:
+            other = f"the same as {names[ids[key] - 1]!r}" if key else "empty"
+            raise ContractMismatch(f"spec.categories: {name!r} is {other}; each must be another category")
+        ids[key] = number
+    return ids
 
 
 def _check_inputs(contract: ModelContract) -> None:

@@ -1,4 +1,10 @@
-"""Which of a product's pictures a model is shown, and how several become one array."""
+"""Which of a product's pictures a model is shown, and how several become one array.
+
+A model has `spec.count` slots. Where the `first` pictures are shown, slot i is picture i in the publisher's
+order (MAIN first), and stays empty while that picture is missing: a collage keeps its layout. Where the
+`salient` ones are shown, the slots are filled from the front, in the publisher's order, and only those at the
+end are empty: which candidates were missing or passed over does not change what the model sees.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +13,25 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from adgauge.contract import ImageSpec
+from adgauge.contract import Cell, ImageSpec
 from adgauge.records import ImageResult
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def select(images: Sequence[ImageResult], spec: ImageSpec) -> Sequence[ImageResult]:
-    """At most `spec.count` of the candidates, in the publisher's order.
+    """What the slots hold: at most `spec.count` of the candidates, in the publisher's order.
 
-    Of `first` the leading ones, present or not. Of `salient` those with the largest `salience`; of equals
-    the earlier, and a picture that is missing only where nothing else is left.
+    Of `first` the leading ones, present or missing. Of `salient` those that are present and have the largest
+    `salience`, of equals the earlier.
     """
-    if spec.selection == "first" or len(images) <= spec.count:
+    if spec.selection == "first":
         return images[: spec.count]
-    ranked = sorted(range(len(images)), key=lambda at: -_salience(images[at]))  # stable
-    return [images[at] for at in sorted(ranked[: spec.count])]
+    present = [image for image in images if isinstance(image, np.ndarray)]
+    if len(present) <= spec.count:
+        return present
+    ranked = sorted(range(len(present)), key=lambda at: -salience(present[at]))  # stable
+    return [present[at] for at in sorted(ranked[: spec.count])]
 
 
 def salience(pixels: Pixels) -> int:
@@ -37,24 +46,34 @@ def salience(pixels: Pixels) -> int:
     return int(np.abs(np.diff(luma, axis=0)).sum() + np.abs(np.diff(luma, axis=1)).sum())
 
 
-def _salience(image: ImageResult) -> int:
-    return salience(image) if isinstance(image, np.ndarray) else -1
-
-
 def compose(images: Sequence[ImageResult], spec: ImageSpec) -> Pixels:
-    """uint8 of `spec.shape`; what is not there is black, `has_image` tells."""
+    """What `select` gave as uint8 of `spec.shape`; an empty slot is black, `present` tells.
+
+    A model of one picture is shown that very array, not a copy.
+    """
+    shown = [(slot, image) for slot, image in enumerate(images) if isinstance(image, np.ndarray)]
+    if shown and spec.count == 1 and not spec.collage:
+        return shown[0][1]
     pixels = np.zeros(spec.shape, dtype=np.uint8)
-    for slot, image in enumerate(images):
-        if not isinstance(image, np.ndarray):
-            continue
+    for slot, image in shown:
         if spec.collage:
-            cell, small = spec.collage[slot], _shrunk(image, spec.collage[slot].shrink)
-            pixels[:, cell.top : cell.top + small.shape[1], cell.left : cell.left + small.shape[2]] = small
-        elif spec.count == 1:
-            pixels[:] = image
+            _paste(image, spec.collage[slot], pixels)
         else:
             pixels[slot] = image
     return pixels
+
+
+def present(images: Sequence[ImageResult], spec: ImageSpec) -> npt.NDArray[np.float32]:
+    """float32 [count]: 1 for a slot that `select` filled with a picture, 0 for an empty one."""
+    filled = np.zeros(spec.count, dtype=np.float32)
+    filled[: len(images)] = [isinstance(image, np.ndarray) for image in images]
+    return filled
+
+
+def _paste(image: Pixels, cell: Cell, pixels: Pixels) -> None:
+    small = _shrunk(image, cell.shrink)
+    _, height, width = small.shape
+    pixels[:, cell.top : cell.top + height, cell.left : cell.left + width] = small
 
 
 def _shrunk(image: Pixels, by: int) -> Pixels:

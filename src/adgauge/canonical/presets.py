@@ -60,9 +60,9 @@ def lovif_roberta(tokenizer: TokenizerFile) -> CanonicalSpec:
 
 
 def smolvlm_olacnqoddchl(tokenizer: TokenizerFile) -> CanonicalSpec:
-    """Section 4.1: 384 × 384 bilinear, metadata in an instruction-style prompt, 2560 tokens with the image's.
+    """Section 4.1: 384 × 384, metadata in an instruction-style prompt, 2560 tokens with the image's.
 
-    The wording of the instruction is ours.
+    Bilinear as section 4.3 says of the same model, and the wording of the instruction, are our reading.
     """
     instruction = (
         "Look at the picture and read the listing of this product."
@@ -102,7 +102,7 @@ def pinco(tokenizer: TokenizerFile) -> CanonicalSpec:
 
 
 def latent_query(tokenizer: TokenizerFile) -> CanonicalSpec:
-    """Section 4.6: the k = 2 most salient pictures at 224 × 224 (of the first four: our reading), 256 tokens."""
+    """Section 4.6: the k = 2 most salient pictures (of four: our reading) at 224 × 224, and 256 tokens."""
     text = _text(tokenizer, _LABELLED, "\n", ladder=(32, 64, 128, 256), pad_id=0)
     return _spec(_image(224, 224, "bicubic", count=2, candidates=4), text)
 
@@ -114,21 +114,23 @@ def latent_query_k1(tokenizer: TokenizerFile) -> CanonicalSpec:
 
 
 def shrunk(spec: CanonicalSpec, side: int, token_limit: int) -> CanonicalSpec:
-    """The same canonicalization at a size for tests: pictures `side` × `side`, short texts."""
-    cells = [
-        cell.model_copy(
-            update={
-                "top": cell.top * side // spec.image.height,
-                "left": cell.left * side // spec.image.width,
-            }
-        )
-        for cell in spec.image.collage
-    ]
-    image = spec.image.model_copy(update={"height": side, "width": side, "collage": tuple(cells)})
-    text = spec.text.model_copy(
-        update={"token_limit": token_limit, "ladder": (token_limit // 2, token_limit)}
-    )
-    return spec.model_copy(update={"image": image, "text": text})
+    """The same canonicalization at a size for tests: pictures `side` × `side`, at least 8 tokens of text.
+
+    An instruction loses its end: no tokenizer makes more tokens than characters of it. Raises ValidationError
+    for a side that the cells of the collage do not divide.
+    """
+    cells = tuple(_moved(cell, side, spec.image) for cell in spec.image.collage)
+    image = dict(spec.image) | {"height": side, "width": side, "collage": cells}
+    ladder = (token_limit // 2, token_limit)
+    instruction = spec.text.instruction[: token_limit // 2]
+    text = dict(spec.text) | {"token_limit": token_limit, "ladder": ladder, "instruction": instruction}
+    return CanonicalSpec.model_validate(dict(spec) | {"image": image, "text": text})
+
+
+def _moved(cell: Cell, side: int, image: ImageSpec) -> Cell:
+    """Where a cell lies when both sides of the pictures become `side`."""
+    top, left = cell.top * side // image.height, cell.left * side // image.width
+    return Cell(top=top, left=left, shrink=cell.shrink)
 
 
 _TITLE_AND_DESCRIPTION = (

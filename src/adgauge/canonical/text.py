@@ -120,7 +120,7 @@ def _part_text(product: ProductRecord, part: TextPart, limit: int) -> str:
 
 
 def canonical_text(product: ProductRecord, spec: TextSpec) -> tuple[str, bool]:
-    """The text the tokenizer sees, and whether characters were cut off its end."""
+    """The text the tokenizer sees, and whether characters were cut off its end: never of the instruction."""
     limit = CHARS_PER_TOKEN * spec.token_limit
     texts = (_part_text(product, part, limit) for part in spec.parts)
     whole = spec.separator.join(text for text in (spec.instruction, *texts) if text)
@@ -129,7 +129,12 @@ def canonical_text(product: ProductRecord, spec: TextSpec) -> tuple[str, bool]:
 
 
 class TextEncoder:
-    """Turns a product's fields into padded token ids, as the contract says."""
+    """Turns a product's fields into padded token ids, as the contract says.
+
+    The instruction stands first and text is cut at its end, so it is there whole before whatever remains of
+    the product. `text_cut` says that some of the product is not seen; `no_text` that there is no more than
+    the instruction. The constructor raises ContractMismatch.
+    """
 
     def __init__(self, spec: TextSpec, model_dir: Path) -> None:
         self._spec = spec
@@ -155,6 +160,16 @@ class TextEncoder:
         return Tokens(ids, mask, frozenset(flag for flag, raised in flags.items() if raised))
 
 
+def _require_room(tokenizer: Tokenizer, spec: TextSpec) -> None:
+    """The instruction must leave a token and a character for the product."""
+    needed = len(tokenizer.encode(spec.instruction).ids)
+    if needed >= spec.token_limit or len(spec.instruction) >= CHARS_PER_TOKEN * spec.token_limit:
+        raise ContractMismatch(
+            f"spec.text.token_limit is {spec.token_limit}: the instruction of {len(spec.instruction)}"
+            f" characters and the tokenizer's own tokens take {needed}, which leaves nothing for the product"
+        )
+
+
 def _load_tokenizer(path: Path, spec: TextSpec) -> Tokenizer:
     """The contract's tokenizer without padding, cut at the token limit; text never makes special tokens."""
     try:
@@ -168,6 +183,8 @@ def _load_tokenizer(path: Path, spec: TextSpec) -> Tokenizer:
     except Exception as exc:  # tokenizers raises plain Exception for a file it cannot read
         raise ContractMismatch(f"{path}: not a tokenizer: {exc}") from exc
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=spec.token_limit)
+    tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
+    _require_room(tokenizer, spec)
+    tokenizer.enable_truncation(max_length=spec.token_limit)
     return tokenizer
