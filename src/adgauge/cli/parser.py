@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from adgauge import __version__
 from adgauge.cli.arguments import add_json, command_of, count, positive
 from adgauge.cli.profile import add_profile
+from adgauge.cli.quality import add_ces, add_leaderboard
 from adgauge.cli.repairs import add_dlq, add_reconcile, add_rescore
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_rescore(commands)
     _add_models(commands)
     add_profile(commands)
+    add_ces(commands)
+    add_leaderboard(commands)
     return parser
 
 

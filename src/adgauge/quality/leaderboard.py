@@ -110,9 +110,8 @@ def recomputed_rows(budget: Budget = REPORT_BUDGET) -> tuple[Recomputed, ...]:
 def matching(rows: tuple[Recomputed, ...]) -> dict[str, int]:
     """How many cells match, by column: `cost`, and `efficiency` and `ces` in each form."""
     counts = {"cost": sum(row.cost.matches for row in rows)}
-    for form in CesForm:
-        counts[f"efficiency_{form}"] = sum(row.efficiency[form].matches for row in rows)
-        counts[f"ces_{form}"] = sum(row.ces[form].matches for row in rows)
+    counts |= {f"efficiency_{form}": sum(row.efficiency[form].matches for row in rows) for form in CesForm}
+    counts |= {f"ces_{form}": sum(row.ces[form].matches for row in rows) for form in CesForm}
     return counts
 
 
