@@ -11,7 +11,8 @@ the text it is given, in the loss and in what they leave frozen:
 
 transformers' own forward drops pictures and places image tokens by looking into values, which cannot be
 exported; here every product has one picture of one size, whose tokens stand before the text. `vision_model`,
-`connector`, `text_model` and its `embed_tokens` have the names and weights of the published checkpoint.
+`connector`, `text_model` and its `embed_tokens` have the names and weights of the published checkpoint, except
+that the table of positions holds the 576 of 1024 that such a picture uses: so counted, 227.92 M is the report's.
 """
 
 from __future__ import annotations
@@ -58,15 +59,18 @@ def grid_positions(side: int, table_side: int) -> Tensor:
     return (buckets[:, None] * table_side + buckets[None, :]).flatten()
 
 
+def used_positions(table: Tensor, side: int) -> Tensor:
+    """Of the published table, [1024, 768] for 32 × 32, the rows that side × side patches use: [side², 768]."""
+    return table[grid_positions(side, math.isqrt(len(table)))]
+
+
 def _take_used_positions(
     embeddings: SmolVLMVisionEmbeddings, state: dict[str, Tensor], prefix: str, *_: object
 ) -> None:
-    """Let the published table of 32 × 32 positions load: of it, those that a picture of our size uses."""
-    name = f"{prefix}position_embedding.weight"
-    ours = math.isqrt(embeddings.position_embedding.num_embeddings)
-    theirs = math.isqrt(len(state.get(name, ())))
-    if theirs > ours:
-        state[name] = state[name][grid_positions(ours, theirs)]
+    """Before a state dict is loaded: its table may be the published one."""
+    name, ours = f"{prefix}position_embedding.weight", embeddings.position_embedding.num_embeddings
+    if name in state and len(state[name]) > ours:
+        state[name] = used_positions(state[name], math.isqrt(ours))
 
 
 class ImageEncoder(nn.Module):
