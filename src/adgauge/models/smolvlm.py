@@ -11,8 +11,8 @@ the text it is given, in the loss and in what they leave frozen:
 
 transformers' own forward drops pictures and places image tokens by looking into values, which cannot be
 exported; here every product has one picture of one size, whose tokens stand before the text. `vision_model`,
-`connector`, `text_model` and its `embed_tokens` have the names and weights of the published checkpoint, except
-that the table of positions holds the 576 of 1024 that such a picture uses: so counted, 227.92 M is the report's.
+`connector`, `text_model` and its `embed_tokens` have the names and weights of the published checkpoint; of its
+1024 positions those are left out that such a picture does not use: so counted, the report's 227.92 M are exact.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def grid_positions(side: int, table_side: int) -> Tensor:
 
 
 def used_positions(table: Tensor, side: int) -> Tensor:
-    """Of the published table, [1024, 768] for 32 × 32, the rows that side × side patches use: [side², 768]."""
+    """Of a published table, [1024, 768] for 32 × 32, the rows of side × side patches: [side², 768]."""
     return table[grid_positions(side, math.isqrt(len(table)))]
 
 
