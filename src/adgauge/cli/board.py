@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from adgauge.cli.ces import protocol_in_words
-from adgauge.cli.terminal import printable
 from adgauge.contract import ModelContract
 from adgauge.quality.ces import REPORT_BUDGET, CesForm
 from adgauge.quality.leaderboard import Cell, Place, Recomputed, Recounted, Standing, matching, standing
@@ -137,7 +136,7 @@ def _recount_table(rows: tuple[Recounted, ...]) -> Iterator[Sequence[str]]:
 def _placed_lines(placed: Placed) -> Iterator[str]:
     stands = placed.standing
     weighted = ", weighted by rating_number" if placed.weighted else ""
-    yield f"{printable(placed.name)}: {placed.n} labelled items{weighted}"
+    yield f"{placed.name}: {placed.n} labelled items{weighted}"
     intervals = f"{_interval(placed.fisher)} (Fisher z), {_interval(placed.bootstrap)} (bootstrap)"
     yield f"PLCC {placed.plcc:.4f}  95 % {intervals}"
     yield f"SRCC {placed.srcc:.4f}  MAE {placed.mae:.4f}  RMSE {placed.rmse:.4f}"

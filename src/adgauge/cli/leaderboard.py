@@ -16,6 +16,7 @@ import numpy as np
 from adgauge.cli.board import Board, as_csv, as_text
 from adgauge.cli.ces import model_as_json
 from adgauge.cli.rows import replacing
+from adgauge.cli.terminal import printable
 from adgauge.contract import ModelContract, load_contract
 from adgauge.errors import ConfigurationError
 from adgauge.quality.ces import REPORT_BUDGET
@@ -80,7 +81,7 @@ def _placed(wanted: Wanted) -> Placed | None:
         read_submission(wanted.submission),
         read_labels(wanted.labels),
         np.random.default_rng(SEED),
-        name=wanted.name or wanted.submission.stem,
+        name=printable(wanted.name or wanted.submission.stem),
         by_rating_number=wanted.by_rating_number,
     )
 

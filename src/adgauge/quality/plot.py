@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from adgauge.errors import ConfigurationError
 from adgauge.quality.ces import REPORT_BUDGET, CesForm
 from adgauge.quality.leaderboard import Published, Recomputed, Recounted
+from adgauge.quality.metrics import Array
 from adgauge.quality.submission import Placed
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ DPI = 110
 CES_STEP = 0.05
 _PUBLISHED, _RECOUNTED, _OWN = "#1f4e79", "#c0504d", "#2e8b57"
 _LINES = {CesForm.PRINTED: "solid", CesForm.LEADERBOARD: "dashed"}
-_GREY = "#9a9a9a"
+_GREY = "#777777"
+_SAME = 1.02  # costs that differ by less stand on one point
 # Where a label may stand, in points from its mark: near before far, right and above before left and below.
 _OFFSETS = [
     (side * distance, rise)
@@ -70,11 +73,13 @@ def draw(
     _frame(axes, marks, recounted, own)
     _iso_lines(axes)
     _budget_line(axes)
-    arrows = _arrows(axes, recounted)
-    _points(axes, [*marks, *own], arrows)
-    _legend(axes, bool(recounted), own)
-    _label(figure, axes, [*own, *marks], arrows)
-    figure.savefig(path, format=ending.removeprefix("."))
+    _points(axes, [*marks, *own], _arrows(axes, recounted))
+    _legend(figure, axes, bool(recounted), own)
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the table has it in letters.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        _label(figure, axes, [*own, *marks], recounted)
+        figure.savefig(path, format=ending.removeprefix("."))
 
 
 def _mark(row: Published) -> _Mark:
@@ -103,23 +108,39 @@ def _frame(axes: Axes, marks: Sequence[_Mark], recounted: Sequence[Recounted], o
     axes.set_ylim(min(heights) - 0.035, max(heights) + 0.04)
     axes.set_xlabel("cost C (log): geometric mean of P / 1000 M and F / 20 GFLOPs")
     axes.set_ylabel("PLCC")
+    ticks = [digit * 10.0**power for power in range(-4, 5) for digit in (1, 2, 5)]
+    low, high = axes.get_xlim()
+    axes.set_xticks([tick for tick in ticks if low <= tick <= high])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_title("LoViF 2026, Table 1: accuracy against cost", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _iso_lines(axes: Axes) -> None:
-    """PLCC that gives the same CES at each cost; where E is 0 no PLCC does."""
+    """PLCC that gives the same CES at each cost, one colour a CES; where E is 0 no PLCC does."""
+    from matplotlib import colormaps
+
     costs = np.geomspace(*axes.get_xlim(), 600)
+    highest = axes.get_ylim()[1] * (1 + REPORT_BUDGET.gamma)
+    for level in np.arange(CES_STEP, highest, CES_STEP):
+        color = colormaps["viridis"](0.9 - 0.85 * level / highest)
+        for form, style in _LINES.items():
+            factors = np.array([REPORT_BUDGET.efficiency(float(cost), form) for cost in costs])
+            heights = level / np.where(factors > 0, factors, np.nan)
+            axes.plot(costs, heights, color=color, linestyle=style, linewidth=0.9, alpha=0.75, zorder=1)
+            _name_line(axes, f"CES {level:.2f}", costs, heights, color)
+
+
+def _name_line(axes: Axes, name: str, costs: Array, heights: Array, color: tuple[float, ...]) -> None:
+    """At its left end; one that begins below is named where it leaves at the top, if that is to the right."""
     low, high = axes.get_ylim()
-    for form, style in _LINES.items():
-        factors = np.array([REPORT_BUDGET.efficiency(float(cost), form) for cost in costs])
-        factors[factors <= 0] = np.nan
-        for level in np.arange(np.ceil(low / CES_STEP), high / CES_STEP * 1.15) * CES_STEP:
-            axes.plot(costs, level / factors, color=_GREY, linestyle=style, linewidth=0.8, zorder=1)
-            at_left = level / factors[0]
-            if form is CesForm.PRINTED and low < at_left < high:
-                axes.text(costs[3], at_left, f"CES {level:.2f}", color=_GREY, size=8, va="bottom")
+    if low < heights[0] < high - 0.01:
+        axes.text(costs[3], heights[0], name, color=color, size=7.5, va="bottom")
+        return
+    leaves = int(np.argmax(heights > high)) if heights[0] < low else 0
+    if leaves > 0 and costs[leaves] > 2:
+        axes.text(costs[leaves], high, name, color=color, size=7.5, va="top", ha="right", rotation=60)
 
 
 def _budget_line(axes: Axes) -> None:
@@ -133,7 +154,9 @@ def _arrows(axes: Axes, recounted: Sequence[Recounted]) -> list[_Mark]:
     for row in recounted:
         begin, cost = _mark(row.published), row.standing.cost
         ends[cost, begin.plcc] = _Mark(cost, begin.plcc, "", _RECOUNTED)
-        arrow = {"arrowstyle": "->", "color": _RECOUNTED, "linewidth": 1.2, "shrinkA": 4, "shrinkB": 4}
+        if max(begin.cost, cost) < _SAME * min(begin.cost, cost):
+            continue
+        arrow = {"arrowstyle": "->", "color": _RECOUNTED, "linewidth": 1.2, "shrinkA": 4, "shrinkB": 5}
         axes.annotate("", (cost, begin.plcc), (begin.cost, begin.plcc), arrowprops=arrow, zorder=2)
     return list(ends.values())
 
@@ -145,27 +168,25 @@ def _points(axes: Axes, marks: Sequence[_Mark], recounted: Sequence[_Mark]) -> N
             mark.cost, mark.plcc, s=140 if own else 42, marker="*" if own else "o", color=mark.color, zorder=4
         )
     for mark in recounted:
-        axes.scatter(mark.cost, mark.plcc, s=42, facecolor="white", edgecolor=mark.color, zorder=3)
+        axes.scatter(mark.cost, mark.plcc, s=95, facecolor="white", edgecolor=mark.color, zorder=3)
 
 
-def _legend(axes: Axes, recounted: bool, own: Sequence[_Mark]) -> None:
+def _legend(figure: Figure, axes: Axes, recounted: bool, own: Sequence[_Mark]) -> None:
     for form, style in _LINES.items():
-        axes.plot([], [], color=_GREY, linestyle=style, linewidth=0.8, label=f"equal CES, E {form}")
+        axes.plot([], [], color=_GREY, linestyle=style, linewidth=0.9, label=f"equal CES, E {form}")
     axes.scatter([], [], s=42, color=_PUBLISHED, label="as published")
     if recounted:
-        axes.scatter([], [], s=42, facecolor="white", edgecolor=_RECOUNTED, label="recounted, 2·MAC")
+        axes.scatter([], [], s=95, facecolor="white", edgecolor=_RECOUNTED, label="recounted: F is 2·MAC")
     for mark in own:
-        axes.scatter([], [], s=140, marker="*", color=_OWN, label=mark.name)
-    axes.legend(loc="lower left", frameon=True, framealpha=1.0, edgecolor="none", fontsize=8)
+        axes.scatter([], [], s=140, marker="*", color=mark.color, label="submission, as declared")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
 
 
-def _label(figure: Figure, axes: Axes, marks: Sequence[_Mark], others: Sequence[_Mark]) -> None:
-    """Names beside their marks, each at the first place where it covers neither a mark nor another name."""
+def _label(figure: Figure, axes: Axes, marks: Sequence[_Mark], recounted: Sequence[Recounted]) -> None:
+    """Names beside their marks, each at the first place where it covers no mark, arrow or other name."""
     figure.draw_without_rendering()
-    taken = [_around(axes, mark) for mark in [*marks, *others]]
-    legend = axes.get_legend()
-    if legend is not None:
-        taken.append(legend.get_window_extent())
+    taken = [_around(axes, mark, mark.cost) for mark in marks]
+    taken += [_around(axes, _mark(row.published), row.standing.cost) for row in recounted]
     inside = axes.get_window_extent()
     for mark in marks:
         for offset in _OFFSETS:
@@ -181,6 +202,8 @@ def _label(figure: Figure, axes: Axes, marks: Sequence[_Mark], others: Sequence[
 
 
 def _annotation(axes: Axes, mark: _Mark, offset: tuple[int, int]) -> Annotation:
+    from matplotlib.patheffects import withStroke
+
     near = abs(offset[0]) < 16 and abs(offset[1]) < 28
     return axes.annotate(
         mark.name,
@@ -193,15 +216,18 @@ def _annotation(axes: Axes, mark: _Mark, offset: tuple[int, int]) -> Annotation:
         fontsize=9,
         fontweight="bold" if mark.color == _OWN else "normal",
         arrowprops=None if near else {"arrowstyle": "-", "color": mark.color, "linewidth": 0.5},
+        parse_math=False,  # a name with two $ in it is no formula
+        path_effects=[withStroke(linewidth=3, foreground="white")],
         zorder=5,
     )
 
 
-def _around(axes: Axes, mark: _Mark) -> Bbox:
+def _around(axes: Axes, mark: _Mark, cost: float) -> Bbox:
+    """What a mark, or an arrow from it to another cost, covers."""
     from matplotlib.transforms import Bbox
 
-    x, y = axes.transData.transform((mark.cost, mark.plcc))
-    return Bbox.from_extents(x - 7, y - 7, x + 7, y + 7)
+    ends = axes.transData.transform([(mark.cost, mark.plcc), (cost, mark.plcc)])
+    return Bbox.from_extents(*(ends.min(axis=0) - 8), *(ends.max(axis=0) + 8))
 
 
 def _holds(outer: Bbox, inner: Bbox) -> bool:
