@@ -11,8 +11,8 @@ the text it is given, in the loss and in what they leave frozen:
 
 transformers' own forward drops pictures and places image tokens by looking into values, which cannot be
 exported; here every product has one picture of one size, whose tokens stand before the text. `vision_model`,
-`connector`, `text_model` and its `embed_tokens` have the names and weights of the published checkpoint; of its
-1024 positions those are left out that such a picture does not use: so counted, the report's 227.92 M are exact.
+`connector`, `text_model` and its `embed_tokens` have the names and weights of the published checkpoint. Those
+of its 1024 positions that such a picture does not use are left out; this makes the report's 227.92 M exact.
 """
 
 from __future__ import annotations
