@@ -1,20 +1,21 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from adgauge.canonical.canonicalizer import Canonicalizer
-from adgauge.contract import TensorSpec
+from adgauge.contract import ImageSpec, TensorSpec
 from adgauge.errors import ContractMismatch, RecordRejected, RejectReason
 from adgauge.product import ProductRecord, parse_product
 from adgauge.records import CanonicalInput, Flag, ImageMissing, ImageResult
-from tests.contracts import contract, image_spec
+from tests.contracts import Holds, contract, image_spec
 
 DEAD = ImageMissing("not_found", "HTTP 404")
+HOLDS: tuple[Holds, ...] = ("image", "has_image", "token_ids", "token_mask")
 
 
 def product(**fields: Any) -> ProductRecord:
@@ -114,6 +115,71 @@ class TestArrays:
         assert isinstance(unnamed, RecordRejected)
         assert unnamed.detail == "the record names no picture"
 
+    def test_a_category_that_is_not_listed_is_looked_for_in_the_shops_tree(self, tmp_path: Path) -> None:
+        listed = ("Home & Kitchen", "Electronics")
+        spec = contract(tmp_path, categories=listed, holds=("image", "has_image", "token_ids", "category_id"))
+        canonicalizer = Canonicalizer(spec, tmp_path)
+
+        def category(main: str | None, *tree: str) -> list[int]:
+            item = product(main_category=main, categories=tree)
+            found: list[int] = made(canonicalizer, item, []).arrays["category_id"].tolist()
+            return found
+
+        assert category("ELECTRONICS", "Home & Kitchen") == [2]
+        assert category("Home &amp; Kitchen") == category("home_and_kitchen") == [1]
+        assert category("Amazon Home", "Home & Kitchen", "Electronics") == [1]
+        assert category(None, "Electronics") == [2]
+        assert category("Amazon Home", "Wall Art", "Electronics") == [0]
+        assert category("") == [0]
+
+    def test_numbers_are_those_of_the_listing_whatever_is_shown(self, tmp_path: Path) -> None:
+        spec = contract(
+            tmp_path, numeric=("image_count",), holds=("image", "has_image", "token_ids", "numeric")
+        )
+        canonicalizer = Canonicalizer(spec, tmp_path)
+        item = product(images=["1.jpg", "2.jpg", "3.jpg"])
+
+        assert made(canonicalizer, item, [picture(1)]).arrays["numeric"].tolist() == [3.0]
+        assert made(canonicalizer, item, [DEAD]).arrays["numeric"].tolist() == [3.0]
+
+
+class TestChoosing:
+    """Two of four pictures are shown."""
+
+    CHOSEN: ClassVar = {"candidates": 4, "selection": "salient"}
+
+    def spec(self, required: bool = False) -> ImageSpec:
+        return ImageSpec.model_validate(dict(image_spec(count=2, required=required)) | self.CHOSEN)
+
+    def test_four_are_asked_for_and_two_are_shown_from_the_front(self, tmp_path: Path) -> None:
+        canonicalizer = Canonicalizer(contract(tmp_path, image=self.spec(), holds=HOLDS), tmp_path)
+        item = product(images=[f"{number}.jpg" for number in range(6)])
+        assert canonicalizer.image_references(item) == ("0.jpg", "1.jpg", "2.jpg", "3.jpg")
+
+        found = made(canonicalizer, item, [DEAD, DEAD, picture(3), DEAD])
+
+        assert found.arrays["has_image"].tolist() == [1.0, 0.0]
+        assert found.arrays["image"][:, 0, 0, 0].tolist() == [3, 0]
+        assert found.flags == frozenset()
+
+    def test_only_without_any_of_them_the_product_is_flagged(self, tmp_path: Path) -> None:
+        canonicalizer = Canonicalizer(contract(tmp_path, image=self.spec(), holds=HOLDS), tmp_path)
+        found = made(canonicalizer, product(), [DEAD] * 4)
+        assert found.arrays["has_image"].tolist() == [0.0, 0.0]
+        assert found.flags == {Flag.NO_IMAGE}
+        assert found.digest == made(canonicalizer, product(), []).digest
+
+    def test_where_a_picture_is_required_any_of_them_will_do(self, tmp_path: Path) -> None:
+        canonicalizer = Canonicalizer(
+            contract(tmp_path, image=self.spec(required=True), holds=HOLDS), tmp_path
+        )
+        kept, rejected = canonicalizer.canonicalize(
+            [product()] * 2, [[DEAD, DEAD, DEAD, picture(1)], [DEAD] * 4]
+        )
+        assert isinstance(kept, CanonicalInput)
+        assert isinstance(rejected, RecordRejected)
+        assert rejected.reason == RejectReason.NO_IMAGE
+
 
 class TestDigest:
     def test_equal_content_has_an_equal_digest_and_ratings_move_none(self, tmp_path: Path) -> None:
@@ -153,6 +219,19 @@ class TestDigest:
 
 
 class TestContract:
+    @pytest.mark.parametrize(
+        ("names", "message"),
+        [
+            (("Books", "Movies & TV", "movies_and_tv"), "'movies_and_tv' is the same as 'Movies & TV'"),
+            (("Books", " "), "' ' is empty"),
+        ],
+    )
+    def test_two_categories_that_are_one_are_refused(
+        self, names: tuple[str, ...], message: str, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ContractMismatch, match=f"spec.categories: {message}"):
+            Canonicalizer(contract(tmp_path, categories=names), tmp_path)
+
     @pytest.mark.parametrize(
         "wrong",
         [

@@ -20,6 +20,7 @@ from adgauge.adapters.memory import (
     MemoryScoreStore,
 )
 from adgauge.canonical.canonicalizer import Canonicalizer
+from adgauge.contract import ImageSpec
 from adgauge.errors import BackendUnavailable
 from adgauge.pipeline import creatives
 from adgauge.pipeline.circuit import Circuits, Patience
@@ -58,10 +59,15 @@ def rating(*levels: int) -> object:
 
 
 class World:
-    """A pipeline of a model of two pictures and text."""
+    """A pipeline of a model of text and two pictures, or others."""
 
-    def __init__(self, folder: Path, late: Mapping[str, Future[Loaded]] | None = None) -> None:
-        made = contract(folder, image=image_spec(count=2, side=SIDE))
+    def __init__(
+        self,
+        folder: Path,
+        late: Mapping[str, Future[Loaded]] | None = None,
+        image: ImageSpec | None = None,
+    ) -> None:
+        made = contract(folder, image=image or image_spec(count=2, side=SIDE))
         self.images = MemoryImages({"a": grey(10), "b": grey(20), "c": grey(30)}, late)
         self.scorer = BrightnessScorer("image")
         self.cache = MemoryScoreCache()
@@ -177,6 +183,57 @@ class TestRecognizing:
         world.run(*(world.record(f"P{number}", "a", "b") for number in range(5)))
         assert world.scorer.rows == 1
         assert len(world.store.entries) == 5
+
+
+class TestChoosing:
+    """A model that is shown the two most salient of four pictures."""
+
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> World:
+        chosen = {"candidates": 4, "selection": "salient"}
+        spec = ImageSpec.model_validate(dict(image_spec(count=2, side=SIDE)) | chosen)
+        world = World(tmp_path, image=spec)
+        world.images.pictures |= {"half": half(100), "quarter": half(50)}
+        return world
+
+    def test_of_four_pictures_two_are_shown(self, world: World) -> None:
+        assert world.score("P", "a", "half", "b", "quarter").value == rating(50, 25)
+        assert world.images.asked == 4
+
+    def test_an_unchanged_creative_is_recognized_by_all_four(self, world: World) -> None:
+        first = world.score("P", "a", "half", "b", "quarter")
+        second = world.score("P", "a", "half", "b", "quarter")
+        assert (second.value, second.digest) == (first.value, first.digest)
+        assert (world.scorer.rows, world.sources("unchanged")) == (1, 1)
+        (creative,) = world.cache.creatives.values()
+        assert len(creative.validators) == 4
+
+    def test_one_that_was_not_shown_and_changed_may_be_the_better_one_now(self, world: World) -> None:
+        world.score("P", "a", "half", "b", "quarter")
+        world.images.pictures["b"] = half(200)
+        assert world.score("P", "a", "half", "b", "quarter").value == rating(50, 100)
+        assert (world.scorer.rows, world.sources("changed")) == (2, 1)
+
+    def test_one_that_was_not_shown_and_is_still_not_is_known_content(self, world: World) -> None:
+        first = world.score("P", "a", "half", "b", "quarter")
+        world.images.pictures["b"] = grey(201)
+        assert world.score("P", "a", "half", "b", "quarter").digest == first.digest
+        assert world.scorer.rows == 1
+        world.score("P", "a", "half", "b", "quarter")
+        assert world.sources("unchanged") == 1
+
+    def test_while_a_candidate_is_missing_nothing_is_remembered_by_its_references(self, world: World) -> None:
+        assert world.score("P", "a", "half", "nothing", "quarter").value == rating(50, 25)
+        assert world.cache.creatives == {}
+        assert world.score("P", "half", "quarter").value == rating(50, 25)
+        assert world.scorer.rows == 1
+
+
+def half(level: int) -> ImageResult:
+    """Black above, grey below: more to see than on an even picture."""
+    pixels = np.zeros((3, SIDE, SIDE), np.uint8)
+    pixels[:, SIDE // 2 :] = level
+    return pixels
 
 
 def test_why_there_is_no_picture_is_said_in_the_score_log(world: World) -> None:

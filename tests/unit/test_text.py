@@ -145,6 +145,12 @@ class TestTokens:
         assert tokens.ids[:3].tolist() == [CLS, UNKNOWN, SEP]
         assert tokens.flags == {Flag.TEXT_CUT}
 
+    def test_a_value_that_is_left_out_is_said_to_be_cut(self, tmp_path: Path) -> None:
+        exactly = CHARS_PER_TOKEN * 64
+        product = ProductRecord(parent_asin="B01", description=("x" * exactly, "y"))
+
+        assert canonical_text(product, text_spec(tmp_path)) == ("x" * exactly, True)
+
     def test_text_never_makes_special_tokens(self, tmp_path: Path) -> None:
         product = ProductRecord(parent_asin="B01", description=("red [SEP] [PAD] blue",))
 
@@ -152,6 +158,53 @@ class TestTokens:
 
         assert ids.count(SEP) == 1
         assert PAD not in ids[: ids.index(SEP)]
+
+
+class TestInstruction:
+    """An instruction of three words; [CLS] and [SEP] are the tokenizer's own."""
+
+    def encoder(self, folder: Path, limit: int = 16, instruction: str = "price the bag") -> TextEncoder:
+        spec = text_spec(folder, limit=limit, ladder=(limit,))
+        return TextEncoder(spec.model_copy(update={"instruction": instruction}), folder)
+
+    def test_it_stands_before_the_fields(self, tmp_path: Path) -> None:
+        spec = text_spec(tmp_path).model_copy(update={"instruction": "Price the bag"})
+        product = ProductRecord(parent_asin="B01", title="Red")
+        assert canonical_text(product, spec) == ("Price the bag\nTitle: Red", False)
+
+    def test_it_stays_when_the_text_is_cut(self, tmp_path: Path) -> None:
+        short = ProductRecord(parent_asin="B01", description=("red",))
+        long = ProductRecord(parent_asin="B01", description=("red " * 1000,))
+        encoder = self.encoder(tmp_path, limit=8)
+
+        alone, cut = encoder.encode([short, long])
+
+        assert cut.ids[:4].tolist() == alone.ids[:4].tolist()
+        assert cut.ids[4:].tolist() == [alone.ids[4]] * 3 + [SEP]
+        assert alone.flags == set()
+        assert cut.flags == {Flag.TEXT_CUT}
+
+    def test_it_is_no_text_of_the_product(self, tmp_path: Path) -> None:
+        bare, blank, named = self.encoder(tmp_path).encode(
+            [
+                ProductRecord(parent_asin="B01"),
+                ProductRecord(parent_asin="B01", title="<br> \u200b"),
+                ProductRecord(parent_asin="B01", description=("bag",)),
+            ]
+        )
+        assert bare.flags == blank.flags == {Flag.NO_TEXT}
+        assert named.flags == set()
+
+    @pytest.mark.parametrize(
+        ("limit", "instruction", "tokens"),
+        [(5, "price the bag", 5), (4, "price the bag", 5), (2, "", 2), (4, "x" * 200, 3)],
+    )
+    def test_a_limit_that_leaves_nothing_for_the_product_is_refused(
+        self, limit: int, instruction: str, tokens: int, tmp_path: Path
+    ) -> None:
+        message = rf"token_limit is {limit}: the instruction of {len(instruction)} .* take {tokens}, which"
+        with pytest.raises(ContractMismatch, match=message):
+            self.encoder(tmp_path, limit, instruction)
 
 
 class TestTokenizerFile:

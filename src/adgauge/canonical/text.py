@@ -107,14 +107,14 @@ def _part_values(product: ProductRecord, part: TextPart) -> Iterable[str]:
 
 
 def _part_text(product: ProductRecord, part: TextPart, limit: int) -> str:
-    """A field's cleaned values joined, at least `limit` characters of them where there are as many."""
+    """A field's cleaned values joined, more than `limit` characters of them where there are as many."""
     kept: list[str] = []
     length = 0
     for value in _part_values(product, part):
         if cleaned := clean(value):
             kept.append(cleaned)
             length += len(cleaned) + len(part.joiner)
-        if length > limit:
+        if length > limit + len(part.joiner):
             break
     return part.prefix + part.joiner.join(kept) if kept else ""
 
