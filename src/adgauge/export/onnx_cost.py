@@ -64,7 +64,7 @@ _FLOATS = {
 }
 _STATISTICS = {("BatchNormalization", 3), ("BatchNormalization", 4)}
 _SCALING = {("Sub", 0), ("Sub", 1), ("Div", 0), ("Div", 1)}
-_COMPUTED = re.compile(r"val_\d+")
+_NO_PARAMETER = re.compile(r"val_\d+|(.*\.)?inv_freq")
 
 
 def weights(graph: onnx.ModelProto) -> list[onnx.TensorProto]:
@@ -74,6 +74,7 @@ def weights(graph: onnx.ModelProto) -> list[onnx.TensorProto]:
 
     - batch norm's running mean and variance, which are buffers in torch,
     - what is only subtracted or divided by: the mean and the deviation of pixels,
+    - frequencies of rotary positions, which transformers calls `inv_freq`,
     - what torch's exporter computed from constants and calls `val_17`.
 
     For a model whose forward pass needs all of its parameters this is their number in torch; a pooler that
@@ -85,7 +86,7 @@ def weights(graph: onnx.ModelProto) -> list[onnx.TensorProto]:
         for tensor in graph.graph.initializer
         if tensor.data_type in _FLOATS
         and tensor.dims
-        and not _COMPUTED.fullmatch(tensor.name)
+        and not _NO_PARAMETER.fullmatch(tensor.name)
         and not uses.get(tensor.name, set()) <= _STATISTICS | _SCALING
     ]
 

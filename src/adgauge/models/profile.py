@@ -13,6 +13,7 @@ from adgauge.contract import CanonicalSpec
 from adgauge.errors import ConfigurationError
 from adgauge.models.cost import dummy_inputs
 from adgauge.models.flops import Macs, count_macs
+from adgauge.models.lora import add_lora
 from adgauge.models.registry import Model, System, build, system
 from adgauge.models.runtime import Runtime, measure
 
@@ -24,8 +25,8 @@ Size = tuple[int, int]
 class Part:
     """One of `image_encoder`, `text_encoder`, `fusion`, `head`."""
 
-    params: int
-    trainable: int
+    params: int  # as it is served: adaptations are folded into what they adapt
+    trainable: int  # adaptations included
     macs: Macs
 
 
@@ -42,7 +43,7 @@ class Profile:
 
     @property
     def params(self) -> int:
-        """P, the parameters of the model as it is served."""
+        """P, of the model as it is served."""
         return sum(part.params for part in self.parts.values())
 
     @property
@@ -67,14 +68,14 @@ def profile_system(name: str, tokens: int | None = None, size: Size | None = Non
     check_limits(name, model, spec, tokens="--tokens", size="--size")
     with torch.device("meta"):
         inputs = dummy_inputs(spec, 1, spec.text.token_limit)
-    macs = count_macs(model, inputs)
+    macs, trainable = count_macs(model, inputs), trained(known)
     return Profile(
         section=known.section,
         tokens=spec.text.token_limit,
         images=spec.image.count,
         size=picture_size(spec),
         parts={
-            part: Part(parameters(module), trainable(known, part, module), macs.get(part, Macs()))
+            part: Part(parameters(module), trainable[part], macs.get(part, Macs()))
             for part, module in model.named_children()
         },
         encoders={path: parameters(model.get_submodule(path)) for path in known.encoders},
@@ -104,10 +105,18 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def trainable(known: System, part: str, module: nn.Module) -> int:
-    """Elements of the parameters that the system's team trained."""
-    names = ((f"{part}.{name}", parameter.numel()) for name, parameter in module.named_parameters())
-    return sum(elements for name, elements in names if not name.startswith(known.frozen))
+def trained(known: System) -> dict[str, int]:
+    """Part → elements of the parameters that its team trained, with the adaptations of frozen ones."""
+    model = on_meta(known)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(known.frozen))
+    if known.lora is not None:
+        with torch.device("meta"):
+            add_lora(model, known.lora.targets, known.lora.rank, known.lora.alpha)
+    return {
+        part: sum(each.numel() for each in module.parameters() if each.requires_grad)
+        for part, module in model.named_children()
+    }
 
 
 def picture_size(spec: CanonicalSpec) -> Size:
