@@ -44,10 +44,11 @@ def steps(diagnosis: Any) -> dict[str, str]:
 def test_every_reason_has_a_remedy_and_a_consequence() -> None:
     assert set(REMEDIES) == set(ImageReason)
     for reason in ImageReason:
-        told = consequence(reason, required=False, patience_s=900)
+        told = consequence(reason, required=False, several=False, patience_s=900)
         assert "flagged no_image" in told
         assert ("waited for" in told and "rescore" in told) is (reason in TRANSIENT)
-        assert "rejected" in consequence(reason, required=True, patience_s=900)
+        assert "rejected" in consequence(reason, required=True, several=False, patience_s=900)
+        assert "other pictures" in consequence(reason, required=False, several=True, patience_s=900)
 
 
 def test_every_setting_that_a_remedy_names_exists() -> None:

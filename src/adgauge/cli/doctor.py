@@ -58,7 +58,7 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.reason is None:
-            return f"ok: {self.detail}; a product that names it is scored with it"
+            return f"ok: {self.detail}; a product is scored with it, where it is one of those that the model is shown"
         how = "refused" if self.reason in REFUSED else "missing"
         return (
             f"{how}: {self.reason} ({'lasting' if self.lasting else 'passing'}): {self.detail};"
@@ -214,6 +214,7 @@ def _failed(error: ImageError, spec: ImageSpec | None, servers: ServerSettings) 
         what_happens=consequence(
             error.reason,
             required=spec is not None and spec.required,
+            several=spec is not None and spec.candidates > 1,
             patience_s=servers.image_host_patience_s,
         ),
         what_to_do=REMEDIES[error.reason],

@@ -67,13 +67,15 @@ REMEDIES: Mapping[ImageReason, str] = {
 }
 
 
-def consequence(reason: ImageReason, *, required: bool, patience_s: float) -> str:
-    """What a scorer does with a product whose picture is not there."""
+def consequence(reason: ImageReason, *, required: bool, several: bool, patience_s: float) -> str:
+    """What a scorer does with a product whose picture is not there; `several`: it looks at more of them."""
     without = (
         "the product is rejected, and its dead letter says no_image"
         if required
         else "the product is scored without the picture and flagged no_image"
     )
+    if several:
+        without = f"the product is scored with its other pictures; where it has none, {without}"
     if reason not in TRANSIENT:
         return without
     again = "tried again at once, " if reason in AGAIN_SOON else ""
