@@ -58,7 +58,7 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.reason is None:
-            return f"ok: {self.detail}; a product is scored with it, where it is one of those that the model is shown"
+            return f"ok: {self.detail}; a product is scored with it where the model looks at so many"
         how = "refused" if self.reason in REFUSED else "missing"
         return (
             f"{how}: {self.reason} ({'lasting' if self.lasting else 'passing'}): {self.detail};"
