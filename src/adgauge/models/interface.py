@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,8 +45,9 @@ class RatingModel(Protocol):
     def limits(self) -> Limits:
         """What its canonicalization must keep to."""
 
-    def forward(self, image: Tensor, has_image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Ratings, float32 [B, 1], in the contract's score range.
+    @property
+    def forward(self) -> Callable[..., Tensor]:
+        """`(image, has_image, input_ids, attention_mask)` → ratings, float32 [B, 1], in the score range.
 
         `image` is uint8 [B, 3, H, W], or [B, K, 3, H, W] where the contract shows K pictures (anything where
         `has_image`, float32 [B, K], is 0); `input_ids` and `attention_mask` int64 [B, T] with T at most the

@@ -15,9 +15,10 @@ from adgauge.models.interface import RatingModel
 from adgauge.models.latent_query import LatentQuery, latent_query, latent_query_tiny
 from adgauge.models.lora import Lora
 from adgauge.models.lovif import LoViF, lovif_clip, lovif_roberta, lovif_tiny
+from adgauge.models.pinco import PinCO, pinco, pinco_tiny
 from adgauge.models.smolvlm import SmolVLM, smolvlm, smolvlm_tiny
 
-Model: TypeAlias = EffiMini | SmolVLM | LatentQuery | LoViF
+Model: TypeAlias = EffiMini | SmolVLM | LatentQuery | LoViF | PinCO
 """Any of the modules below; each is a RatingModel."""
 
 
@@ -124,6 +125,15 @@ SYSTEMS: Mapping[str, System] = {
         frozen=_LATENT_QUERY_FROZEN,
         lora=_LATENT_QUERY_LORA,
     ),
+    "pinco": System(
+        build=lambda: PinCO(pinco()),
+        canonical=presets.pinco,
+        section="4.5",
+        encoders={
+            "image_encoder.backbone": "microsoft/swinv2-tiny-patch4-window8-256",
+            "text_encoder.backbone": "microsoft/deberta-v3-small",
+        },
+    ),
 }
 """The six systems of the report and their presets."""
 
@@ -156,6 +166,12 @@ TINY: Mapping[str, System] = {
         encoders={},
         frozen=_LATENT_QUERY_FROZEN,
         lora=Lora(_LATENT_QUERY_LORA.targets, rank=2, alpha=4),
+    ),
+    "pinco_tiny": System(
+        build=lambda: PinCO(pinco_tiny()),
+        canonical=lambda tokenizer: presets.shrunk(presets.pinco(tokenizer), side=64, token_limit=32),
+        section="4.5",
+        encoders={},
     ),
 }
 """One of each with less than a million parameters, for tests."""
