@@ -58,7 +58,7 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.reason is None:
-            return f"ok: {self.detail}; a product is scored with it where the model looks at so many"
+            return f"ok: {self.detail}; a product that names it early enough is scored with it"
         how = "refused" if self.reason in REFUSED else "missing"
         return (
             f"{how}: {self.reason} ({'lasting' if self.lasting else 'passing'}): {self.detail};"
