@@ -7,7 +7,6 @@ and an operation that multiplies matrices in a way we do not count are errors.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -64,7 +63,7 @@ _FLOATS = {
 }
 _STATISTICS = {("BatchNormalization", 3), ("BatchNormalization", 4)}
 _SCALING = {("Sub", 0), ("Sub", 1), ("Div", 0), ("Div", 1)}
-_NO_PARAMETER = re.compile(r"val_\d+|(.*\.)?inv_freq")
+_TABLES = ("inv_freq", "relative_coords_table")
 
 
 def weights(graph: onnx.ModelProto) -> list[onnx.TensorProto]:
@@ -74,20 +73,19 @@ def weights(graph: onnx.ModelProto) -> list[onnx.TensorProto]:
 
     - batch norm's running mean and variance, which are buffers in torch,
     - what is only subtracted or divided by: the mean and the deviation of pixels,
-    - frequencies of rotary positions, which transformers calls `inv_freq`,
-    - what torch's exporter computed from constants and calls `val_17`.
+    - the tables of rotary and of Swin's relative positions, by transformers' names of them,
+    - what the exporter computed: it has no path, such as `head.0.weight`, where weights have.
 
     For a model whose forward pass needs all of its parameters this is their number in torch; a pooler that
     nothing uses is not in the graph.
     """
     uses = _uses(graph)
+    floating = [each for each in graph.graph.initializer if each.data_type in _FLOATS and each.dims]
+    with_paths = [each for each in floating if "." in each.name] or floating
     return [
-        tensor
-        for tensor in graph.graph.initializer
-        if tensor.data_type in _FLOATS
-        and tensor.dims
-        and not _NO_PARAMETER.fullmatch(tensor.name)
-        and not uses.get(tensor.name, set()) <= _STATISTICS | _SCALING
+        each
+        for each in with_paths
+        if not each.name.endswith(_TABLES) and not uses.get(each.name, set()) <= _STATISTICS | _SCALING
     ]
 
 
