@@ -73,9 +73,16 @@ _CLASSIFIER = 2  # the packaged Lite0 ends with the ImageNet classifier's weight
 
 
 def lite0_keys(model: Model) -> dict[str, str]:
-    """Our name of each Lite0 tensor → its name in LITE0, whose order is the same."""
+    """Our name of each Lite0 tensor → its name in LITE0, whose order is the same.
+
+    Raises ConfigurationError when the model's image encoder is no Lite0.
+    """
     ours = [name for name in model.state_dict() if name.startswith(_IMAGE)]
     theirs = list(_lite0())[:-_CLASSIFIER]
+    if len(ours) != len(theirs):
+        raise ConfigurationError(
+            f"{LITE0.distribution}: image_encoder.backbone has {len(ours)} tensors, must have {len(theirs)}"
+        )
     return dict(zip(ours, theirs, strict=True))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from adgauge.errors import ConfigurationError
 from adgauge.models.packaged import PACKAGED, fill_packaged
-from adgauge.models.published import Match, check_config, match_names
+from adgauge.models.published import Layout, check_config, match_names
 from adgauge.models.registry import Model, System, system
 from adgauge.models.tensors import first_few, misfit, one_line, read_safetensors
 
@@ -118,23 +119,31 @@ def _fill_from(folder: Path, model: Model, encoders: list[str]) -> None:
     for path in encoders:
         module = model.get_submodule(path)
         try:
-            ours = getattr(module, "config", None)
-            match = match_names(check_config(published, ours), module.state_dict(), tensors)
-            _assign(module, match, tensors)
+            layout = check_config(published, getattr(module, "config", None))
+            _assign(module, layout, tensors)
         except ConfigurationError as exc:
             raise ConfigurationError(f"{folder} does not fit {path}: {exc}") from exc
 
 
-def _assign(module: nn.Module, match: Match, tensors: Mapping[str, Tensor]) -> None:
+def _assign(module: nn.Module, layout: Layout, tensors: Mapping[str, Tensor]) -> None:
+    needed = module.state_dict()
+    match = match_names(layout, needed, tensors)
     if match.missing:
         raise ConfigurationError(f"it lacks {first_few(match.missing)}")
     if match.unexpected:
         raise ConfigurationError(f"there is no place for {first_few(match.unexpected)}")
-    needed = module.state_dict()
+    state = {ours: _part(layout, theirs, tensors, needed[ours]) for ours, theirs in match.found.items()}
     for ours, theirs in match.found.items():
-        if (wrong := misfit(tensors[theirs], needed[ours])) is not None:
+        if (wrong := misfit(state[ours], needed[ours])) is not None:
             raise ConfigurationError(f"{theirs} {wrong}")
-    module.load_state_dict({ours: tensors[theirs] for ours, theirs in match.found.items()}, strict=False)
+    module.load_state_dict(state, strict=False)
+
+
+def _part(layout: Layout, theirs: str, tensors: Mapping[str, Tensor], needed: Tensor) -> Tensor:
+    table = tensors[theirs]
+    if theirs in layout.tables and table.dim() == needed.dim() and len(table) > len(needed):
+        return layout.tables[theirs](table, math.isqrt(len(needed)))
+    return table
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -167,7 +176,7 @@ def _shards(index: Path) -> list[Path]:
     places = _read_object(index).get("weight_map")
     names = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
     # An index that names files elsewhere would have us unpickle them.
-    if not names or any(Path(name).name != name for name in names):
+    if not names or any(not name or Path(name).name != name for name in names):
         raise ConfigurationError(f"{index}: weight_map must give each tensor a file of the same folder")
     return [index.with_name(name) for name in names]
 

@@ -7,13 +7,15 @@ would mean that the checkpoint is of another network than the one we build.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
 from transformers import PretrainedConfig
 
 from adgauge.errors import ConfigurationError
+from adgauge.models.smolvlm import used_positions
 from adgauge.models.tensors import one_line
 
 _LANGUAGE_HEAD = "predicts masked or next tokens; we rate"
@@ -30,6 +32,8 @@ class Layout:
     left_out: Mapping[str, str]  # prefix of names that we do not load → why
     sections: Mapping[str, str] = field(default_factory=dict)  # a part's model_type → its section
     may_lack: tuple[str, ...] = ()  # prefixes of names that stay random where a checkpoint lacks them
+    tables: Mapping[str, Callable[[Tensor, int], Tensor]] = field(default_factory=dict)
+    """Square tables of which we may use a part: the checkpoint's name → that part, side × side rows of it."""
 
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -83,13 +87,14 @@ LAYOUTS: Mapping[str, Layout] = {
         ),
         left_out={"lm_head.": _LANGUAGE_HEAD},
         sections={"smolvlm_vision": "vision_config", "llama": "text_config"},
+        tables={"model.vision_model.embeddings.position_embedding.weight": used_positions},
     ),
 }
 """By the `model_type` of the published configuration."""
 
 _LAYERS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps")
 _TEXT = (*_LAYERS, "intermediate_size", "vocab_size", "max_position_embeddings")
-_VISION = (*_LAYERS, "intermediate_size", "image_size", "patch_size", "num_channels")
+_VISION = (*_LAYERS, "intermediate_size", "patch_size", "num_channels")
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "efficientnet": (
@@ -151,7 +156,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "qkv_bias",
         "use_swiglu_ffn",
     ),
-    "clip_vision_model": _VISION,
+    "clip_vision_model": (*_VISION, "image_size"),
     "clip_text_model": _TEXT,
     "smolvlm_vision": _VISION,
     "llama": (
@@ -213,7 +218,7 @@ def check_config(published: Mapping[str, Any], ours: PretrainedConfig | None) ->
     layout = LAYOUTS.get(kind) if isinstance(kind, str) else None
     fitting = LAYOUTS if ours is None else [name for name in LAYOUTS if _holds(name, ours.model_type)]
     if layout is None or kind not in fitting:
-        raise ConfigurationError(f"model_type is {kind!r}, must be {' or '.join(fitting)}")
+        raise ConfigurationError(f"model_type is {kind!r}, must be {' or '.join(map(repr, fitting))}")
     if ours is not None:
         section = layout.sections.get(ours.model_type)
         _check_fields(published if section is None else published.get(section), ours, section)
