@@ -7,34 +7,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from adgauge.models.layers.attention import EncoderLayer, MultiHeadAttention
-
-
-def copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
-    projections = (ours.query, ours.key, ours.value)
-    for projection, weight, bias in zip(
-        projections, theirs.in_proj_weight.chunk(3), theirs.in_proj_bias.chunk(3), strict=True
-    ):
-        projection.load_state_dict({"weight": weight, "bias": bias})
-    ours.output.load_state_dict(theirs.out_proj.state_dict())
-
-
-def copy_layer(ours: EncoderLayer, theirs: nn.TransformerEncoderLayer) -> None:
-    copy_attention(ours.attention, theirs.self_attn)
-    for mine, other in (
-        (ours.attention_norm, theirs.norm1),
-        (ours.feedforward[0], theirs.linear1),
-        (ours.feedforward[3], theirs.linear2),
-        (ours.feedforward_norm, theirs.norm2),
-    ):
-        mine.load_state_dict(other.state_dict())
+from tests.zoo.torch_layers import torch_attention, torch_layer
 
 
 @torch.no_grad()
 def test_cross_attention_is_that_of_torch_with_and_without_a_mask() -> None:
     torch.manual_seed(0)
-    ours, theirs = MultiHeadAttention(24, 3).eval(), nn.MultiheadAttention(24, 3, batch_first=True).eval()
-    nn.init.normal_(theirs.in_proj_bias)
-    copy_attention(ours, theirs)
+    ours = MultiHeadAttention(24, 3).eval()
+    theirs = torch_attention(ours)
     query, key_value = torch.randn(2, 5, 24), torch.randn(2, 7, 24)
     mask = torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 1, 0, 0]])
     expected, _ = theirs(query, key_value, key_value, key_padding_mask=mask == 0)
@@ -47,10 +27,17 @@ def test_cross_attention_is_that_of_torch_with_and_without_a_mask() -> None:
 def test_an_encoder_layer_is_that_of_torch() -> None:
     torch.manual_seed(0)
     ours = EncoderLayer(24, 3, 40, dropout=0.1).eval()
-    theirs = nn.TransformerEncoderLayer(24, 3, 40, batch_first=True).eval()
-    copy_layer(ours, theirs)
+    nn.init.normal_(ours.feedforward_norm.bias)
     states = torch.randn(2, 6, 24)
-    torch.testing.assert_close(ours(states, states), theirs(states), atol=1e-6, rtol=0)
+    torch.testing.assert_close(ours(states, states), torch_layer(ours)(states), atol=1e-6, rtol=0)
+
+
+def test_dropout_falls_on_what_is_added_in_training_only() -> None:
+    torch.manual_seed(0)
+    layer, states = EncoderLayer(24, 3, 40, dropout=0.5), torch.randn(2, 6, 24)
+    assert not torch.equal(layer(states, states), layer(states, states))
+    layer.eval()
+    assert torch.equal(layer(states, states), layer(states, states))
 
 
 @torch.no_grad()
