@@ -47,7 +47,7 @@ class Budget:
         if not 0 <= self.weight <= 1:
             raise ConfigurationError(f"weight is {self.weight}; it must lie between 0 and 1")
         if not 0 <= self.gamma < math.inf:
-            raise ConfigurationError(f"gamma is {self.gamma}; it must be a number, at least 0")
+            raise ConfigurationError(f"gamma is {self.gamma}; it must be a number from 0")
 
     def cost(self, params_m: float, flops_g: float) -> float:
         """C, Eq. (2): the weighted geometric mean of P and F in units of their targets."""
@@ -84,5 +84,5 @@ def require_units(params_m: float, flops_g: float, where: str = "") -> None:
     ):
         if not low <= value <= high:
             raise ConfigurationError(
-                f"{where}{name} is {value:.12g}; it is given in {unit}, allowed are {low:g} to {high:,.0f}"
+                f"{where}{name} is {value:.12g}; it must be in {unit}, {low:g} to {high:,.0f}"
             )

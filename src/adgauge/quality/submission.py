@@ -172,12 +172,12 @@ def _require_same_ids(scores: Mapping[str, float], labels: Mapping[str, Label]) 
     missing = [item for item in labels if item not in scores]
     unknown = [item for item in scores if item not in labels]
     for items, complaint in (
-        (missing, "labelled items are missing from the submission"),
-        (unknown, "items of the submission are not among the labels"),
+        (missing, "is labelled and missing from the submission"),
+        (unknown, "of the submission is not among the labels"),
     ):
         if items:
             raise ConfigurationError(
-                f"{len(items)} {complaint}, first item_id {items[0]!r}; both must name the same items"
+                f"item_id {items[0]!r} {complaint}, {len(items)} in all; both must name the same items"
             )
 
 
@@ -250,7 +250,7 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
     try:
         item = json.loads(line)
     except (ValueError, RecursionError) as exc:
-        raise ConfigurationError(f"{where}: it is no JSON: {exc}") from exc
+        raise ConfigurationError(f"{where}: it is no JSON: {getattr(exc, 'msg', exc)}") from exc
     if not isinstance(item, dict):
         raise ConfigurationError(f"{where}: it is no JSON object; it must be an item")
     return item
