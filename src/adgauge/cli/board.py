@@ -24,7 +24,7 @@ C is from P and F, CES from PLCC and E; E printed is Eq. (3), E leaderboard has 
 * is the organizers' baseline, which has no rank"""
 RECOUNT_TITLE = "Recounted: our P and F of what the report describes, with the published PLCC"
 RECOUNT_LEGEND = """\
-F is 2·MAC with attention counted, one forward pass of one item at that many tokens; published → ours
+F is 2·MAC with attention counted, one forward pass of one item at that many text tokens; published → ours
 ! is over the budget, C > 1; of teams that are not listed there are figures only"""
 
 

@@ -124,16 +124,15 @@ def recounted_rows(
 
 
 def recount() -> Mapping[str, Mapping[str, Any]]:
-    """P and F of every system as `adgauge profile all --json` counted them; name → its figures.
+    """P and F of every system as `adgauge profile all` counts them; name → its figures.
 
-    Raises ConfigurationError when the package was built without them.
+    Raises ConfigurationError where the package was built without them.
     """
     path = files("adgauge.quality") / "recount.json"
     try:
         systems: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["systems"]
     except FileNotFoundError as exc:
-        remedy = f"adgauge profile all --json > {path}"
-        raise ConfigurationError(f"nothing was recounted yet; run: {remedy}") from exc
+        raise ConfigurationError(f"{path} does not exist; run python tools/recount.py") from exc
     return systems
 
 
