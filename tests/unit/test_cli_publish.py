@@ -1,4 +1,5 @@
-from adgauge.cli.publish import Published, named
+from adgauge.cli.publish import Published
+from adgauge.cli.terminal import named_lines
 from adgauge.records import Partition, Position
 
 
@@ -19,5 +20,5 @@ def test_a_record_is_decided_once_its_offset_is_committed() -> None:
 
 
 def test_many_undecided_lines_are_named_by_the_first_few() -> None:
-    assert named([7]) == "line 7"
-    assert named([1, 2, 3, 4, 5, 6, 8]) == "lines 1, 2, 3, 4, 5 and 2 more"
+    assert named_lines([7]) == "line 7"
+    assert named_lines([1, 2, 3, 4, 5, 6, 8]) == "lines 1, 2, 3, 4, 5 and 2 more"

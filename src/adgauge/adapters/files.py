@@ -7,11 +7,12 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Protocol, Self
 
 from adgauge.errors import ConfigurationError, RecordRejected
 from adgauge.pipeline.ports import PartitionListener
@@ -22,7 +23,7 @@ STANDARD_INPUT = "-"
 UTF8_MARK = b"\xef\xbb\xbf"
 POLL_RECORDS = 64
 IDLE_S = 0.01
-
+UNREADABLE_HEADER = "unreadable"
 
 NO_PRODUCT = b""
 """The key of a line that names no product: a compacted topic takes no record without a key."""
@@ -67,25 +68,41 @@ class CatalogFile:
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         while line := self._next_line():
-            self.line += 1
             if line.strip():
                 yield self.line, line.rstrip(b"\r\n")
             else:
                 self.blank += 1
 
-    def _next_line(self) -> bytes:
-        """At most `_limit` bytes of it, with its end where that is within; empty at the end of the file."""
+    def pieces(self) -> Iterator[bytes]:
+        """The next line with its end, in pieces of a little more than `max_line_bytes`; none at the end of
+        the file. All must be taken before the next line is.
+        """
         mark = UTF8_MARK if self.line == 0 else b""
         size = self._limit + len(mark)
+        piece = self._read(size)
+        if not (first := piece.removeprefix(mark)):
+            return
+        yield first
+        while len(piece) == size and not piece.endswith(b"\n"):
+            piece = self._read(size)
+            yield piece
+        self.line += 1
+
+    def _read(self, size: int) -> bytes:
         try:
-            line = rest = self._file.readline(size)
-            while len(rest) == size and not rest.endswith(b"\n"):
-                rest = self._file.readline(size)
+            return self._file.readline(size)
         except (OSError, EOFError, zlib.error) as exc:
             raise ConfigurationError(
                 f"cannot read {self.path} after line {self.line}: {exc}; is the file complete?"
             ) from exc
-        return line.removeprefix(mark)[: self._limit]
+
+    def _next_line(self) -> bytes:
+        """At most `_limit` bytes of it, with its end where that is within; empty at the end of the file."""
+        pieces = self.pieces()
+        line = next(pieces, b"")
+        for _ in pieces:
+            pass
+        return line[: self._limit]
 
 
 def _opened(path: str, standard_input: BinaryIO, stack: ExitStack) -> BinaryIO | gzip.GzipFile:
@@ -99,14 +116,35 @@ def _opened(path: str, standard_input: BinaryIO, stack: ExitStack) -> BinaryIO |
         raise ConfigurationError(f"cannot read {path}: {exc.strerror or exc}") from exc
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands in a catalog where a product should, and why it is none."""
+
+    data: bytes
+    detail: str
+
+
+class Catalog(AbstractContextManager["Catalog"], Protocol):
+    """A catalog in a file: iterating gives each record with the number of the line that it begins in,
+    ascending, as JSON, or what could not be read. `blank` counts the lines that were left out.
+    """
+
+    path: str
+    blank: int
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | Unreadable]]:
+        """Raises ConfigurationError when the file cannot be read any further."""
+        ...
+
+
 class FileSource:
     """A `Source` over a catalog file: one partition, offset = line number, event time = `now_ms`.
 
     A later line of a product is newer than an earlier one. `on_commit(next_line)` is called when every
-    record before `next_line` has ended.
+    record before `next_line` has ended. Why a record is unreadable stands in its header UNREADABLE_HEADER.
     """
 
-    def __init__(self, catalog: CatalogFile, now_ms: int, on_commit: Callable[[int], None]) -> None:
+    def __init__(self, catalog: Catalog, now_ms: int, on_commit: Callable[[int], None]) -> None:
         self.partition = Partition(catalog.path, 0)
         self.exhausted = False
         self.read = 0
@@ -149,17 +187,26 @@ class FileSource:
     def close(self) -> None:
         """The catalog belongs to the caller."""
 
-    def _envelope(self, number: int, line: bytes) -> Envelope[bytes | None]:
-        key, value = key_and_value(line)
+    def _envelope(self, number: int, line: bytes | Unreadable) -> Envelope[bytes | None]:
+        key, value, headers = _as_record(line)
         return Envelope(
             payload=value,
             position=Position(self.partition, number),
             order=Order(self._now_ms, number),
             key=key,
             value=value,
-            headers=(),
+            headers=headers,
             flags=frozenset(),
         )
+
+
+def _as_record(
+    line: bytes | Unreadable,
+) -> tuple[bytes, bytes | None, tuple[tuple[str, bytes], ...]]:
+    """Key, value and headers."""
+    if isinstance(line, Unreadable):
+        return NO_PRODUCT, line.data, ((UNREADABLE_HEADER, line.detail.encode()),)
+    return *key_and_value(line), ()
 
 
 class LineStore:

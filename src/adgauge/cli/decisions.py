@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from adgauge.adapters.files import UNREADABLE_HEADER
 from adgauge.cli.rows import Row, Write
+from adgauge.errors import RejectReason
 from adgauge.pipeline.creatives import Asked, Gathered
 from adgauge.pipeline.scoring import Work
-from adgauge.records import Envelope, Outcome, OutcomeKind
+from adgauge.records import Envelope, Outcome, OutcomeKind, Rejection
 
 Decide = Callable[[Sequence[Any]], Sequence[Outcome | Envelope[Asked | Gathered]]]
 
@@ -71,11 +73,13 @@ def _because(reasons: Counter[str], what: str = "") -> str:
 class Decisions:
     """Wraps the pipeline, and writes what it decided once everything before it is decided as well.
 
+    What the catalog could not read is rejected here. `unscored` are the lines so far that have no score.
     `decide` is called from several threads, `flush` from the runner's.
     """
 
     def __init__(self, decide: Decide, write_rows: Write, write_rejects: Callable[[str], object]) -> None:
         self.summary = Summary()
+        self.unscored: list[int] = []
         self._decide = decide
         self._write_rows = write_rows
         self._write_rejects = write_rejects
@@ -84,7 +88,10 @@ class Decisions:
 
     def decide(self, batch: Sequence[Work]) -> Sequence[Outcome | Envelope[Asked | Gathered]]:
         """Run the pipeline and remember its outcomes."""
-        results = self._decide(batch)
+        unread = [_unreadable(record) for record in batch]
+        read = [record for record, outcome in zip(batch, unread, strict=True) if outcome is None]
+        decided = iter(self._decide(read) if read else ())
+        results = [next(decided) if outcome is None else outcome for outcome in unread]
         with self._lock:
             for record, result in zip(batch, results, strict=True):
                 if isinstance(result, Outcome):
@@ -100,9 +107,21 @@ class Decisions:
         rows = [_row(outcome) for _, outcome in ended if outcome.kind is OutcomeKind.SCORED]
         if rows:
             self._write_rows(rows)
+        self.unscored += (
+            line for line, (_, outcome) in zip(lines, ended, strict=True) if outcome.score is None
+        )
         for record, outcome in ended:
             if outcome.rejection is not None:
                 self._write_rejects(f"{json.dumps(_reject(record, outcome), ensure_ascii=False)}\n")
+
+
+def _unreadable(record: Work) -> Outcome | None:
+    """How a record ends that is none; None for the others."""
+    why = dict(record.headers).get(UNREADABLE_HEADER)
+    if why is None:
+        return None
+    rejection = Rejection(RejectReason.INVALID, "read", why.decode())
+    return Outcome(OutcomeKind.REJECTED, record.position, None, None, rejection, None)
 
 
 def _row(outcome: Outcome) -> Row:

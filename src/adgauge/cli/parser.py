@@ -49,12 +49,20 @@ def _add_score(commands: Commands) -> None:
         "score a catalog file without Kafka and Redis",
         "adgauge score products.jsonl -o scores.parquet --rejects rejects.jsonl",
         "zcat products.jsonl.gz | adgauge score - --image-root photos --json",
+        "adgauge score input.csv --submission submission.csv --rejects rejects.jsonl",
     )
-    command.add_argument("file", metavar="FILE", help="one product a line, .gz too; - is standard input")
+    command.add_argument(
+        "file",
+        metavar="FILE",
+        help="one product a line, or .csv with parent_asin and image_paths; .gz too; - is standard input",
+    )
     command.add_argument(
         "-o", "--output", type=Path, help="scores as .jsonl, .csv or .parquet; else they are printed"
     )
     command.add_argument("--rejects", type=Path, help="rejected lines with their reasons, as .jsonl")
+    command.add_argument(
+        "--submission", type=Path, metavar="CSV", help="item_id,score,params,flops, as the challenge takes it"
+    )
     command.add_argument("--model", help="a model's folder, or its name in the model repository")
     command.add_argument(
         "--image-root", type=Path, help="folder of relative image paths (default: the file's own)"
@@ -180,6 +188,7 @@ def _score(arguments: argparse.Namespace) -> int:
         arguments.file,
         output=arguments.output,
         rejects=arguments.rejects,
+        submission=arguments.submission,
         model=arguments.model,
         image_root=arguments.image_root,
         as_json=arguments.json,

@@ -17,14 +17,13 @@ from adgauge.adapters.files import NO_PRODUCT, STANDARD_INPUT, CatalogFile, key_
 from adgauge.adapters.kafka import KafkaConnection, KafkaWriter, require_topics
 from adgauge.adapters.kafka_admin import MESSAGE_BYTES, KafkaAdmin
 from adgauge.adapters.settings import ServerSettings, load_settings
-from adgauge.cli.terminal import Progress
+from adgauge.cli.terminal import Progress, named_lines
 from adgauge.errors import AdgaugeError, ConfigurationError
 from adgauge.records import EVENT_HEADER, Position
 
 CHUNK = 200
 PACES_PER_SECOND = 10
 LOOK_EVERY_S = 0.2
-NAMED = 5
 
 Lines = Sequence[tuple[int, bytes]]
 
@@ -177,18 +176,12 @@ def _report(
 def _complain(published: Published, undecided: list[int], wait_s: float | None, group: str) -> None:
     if published.too_large:
         print(
-            f"adgauge: {named(published.too_large)} not published: over {MESSAGE_BYTES >> 20} MiB",
+            f"adgauge: {named_lines(published.too_large)} not published: over {MESSAGE_BYTES >> 20} MiB",
             file=sys.stderr,
         )
     if undecided:
         print(
-            f"adgauge: {named(undecided)} undecided after {wait_s:g} s:"
+            f"adgauge: {named_lines(undecided)} undecided after {wait_s:g} s:"
             f" is a scorer of group {group} running, and does it get on (`adgauge check`, its log)?",
             file=sys.stderr,
         )
-
-
-def named(lines: list[int]) -> str:
-    """The first few of some lines, and how many more."""
-    more = f" and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
-    return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:NAMED]))}{more}"

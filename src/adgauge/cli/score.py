@@ -14,13 +14,15 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from adgauge.adapters.admission import AdmittedModel, admit
-from adgauge.adapters.files import STANDARD_INPUT, CatalogFile, FileSource, LineStore, Nowhere
+from adgauge.adapters.csv_catalog import open_catalog
+from adgauge.adapters.files import STANDARD_INPUT, FileSource, LineStore, Nowhere
 from adgauge.adapters.settings import ServerSettings, load_settings
 from adgauge.adapters.triton import TritonConnection, plain_triton
 from adgauge.cli.decisions import Decisions
-from adgauge.cli.rows import Write, json_writer, line_file, row_file, text_writer
+from adgauge.cli.rows import Row, Write, json_writer, line_file, row_file, text_writer
+from adgauge.cli.submission import Submission, protocol_warning
 from adgauge.cli.terminal import Progress
-from adgauge.contract import CONTRACT_FILE
+from adgauge.contract import CONTRACT_FILE, ModelContract
 from adgauge.errors import ConfigurationError
 from adgauge.pipeline.circuit import Circuits, Patience
 from adgauge.pipeline.fuse import Fuse
@@ -50,39 +52,50 @@ def score_file(
     *,
     output: Path | None,
     rejects: Path | None,
+    submission: Path | None,
     model: str | None,
     image_root: Path | None,
     as_json: bool,
 ) -> int:
-    """Score every line; rows go to `output` or are printed, and a summary says how all lines ended."""
-    _refuse_same_file(Path(path), output, rejects)
+    """Score every record; rows go to files or are printed, and a summary says how all of them ended.
+
+    The submission is written only where it is complete; raises ConfigurationError where it is not.
+    """
+    _refuse_same_file(Path(path), output, rejects, submission)
     settings = load_settings(ServerSettings)
     roots = _image_roots(path, image_root, settings)
     metrics, stop = Metrics(CollectorRegistry()), threading.Event()
-    with ExitStack() as stack:
-        catalog = stack.enter_context(CatalogFile(path, sys.stdin.buffer, settings.max_record_bytes))
-        write_rows = _rows(stack, output, as_json=as_json)
-        write_rejects = _rejects(stack, rejects)
-        model_dir = _model_dir(model, settings)
-        triton, check_triton = stack.enter_context(_triton(model_dir, settings))
-        admitted = admit(model_dir, triton, metrics, requests=settings.triton_requests)
-        stack.callback(admitted.scorer.close)
-        images = image_loader(
-            admitted.contract.spec.image, settings, metrics, roots=roots, patience_s=HOST_PATIENCE_S
-        )
-        stack.callback(images.close)
-        stack.callback(stop.set)  # before anything is closed: threads that wait for Triton give up
-        pipeline = _pipeline(admitted, images, metrics, stop, settings.max_record_bytes)
-        decisions = Decisions(pipeline.run, write_rows, write_rejects)
-        began = time.monotonic()
-        _run(FileSource(catalog, _now_ms(), decisions.flush), decisions, metrics, check_triton)
-        seconds = time.monotonic() - began
-    summary = decisions.summary
-    if as_json and output is not None:
-        print(json.dumps(summary.as_json(catalog.blank, seconds)))
-    else:
-        # Standard output holds the rows, if they are not in a file.
-        print(summary.as_text(catalog.blank, seconds), file=sys.stdout if output else sys.stderr)
+    with ExitStack() as submitted:  # the other files are written even if the submission is not
+        write_submission = _lines(submitted, submission)
+        with ExitStack() as stack:
+            catalog = stack.enter_context(open_catalog(path, sys.stdin.buffer, settings.max_record_bytes))
+            is_printed = output is None and submission is None
+            write_rows = _rows(stack, output, is_printed=is_printed, as_json=as_json)
+            write_rejects = _lines(stack, rejects)
+            model_dir = _model_dir(model, settings)
+            triton, check_triton = stack.enter_context(_triton(model_dir, settings))
+            admitted = admit(model_dir, triton, metrics, requests=settings.triton_requests)
+            stack.callback(admitted.scorer.close)
+            images = image_loader(
+                admitted.contract.spec.image, settings, metrics, roots=roots, patience_s=HOST_PATIENCE_S
+            )
+            stack.callback(images.close)
+            stack.callback(stop.set)  # before anything is closed: threads that wait for Triton give up
+            pipeline = _pipeline(admitted, images, metrics, stop, settings.max_record_bytes)
+            entered = None if submission is None else Submission(write_submission, admitted.contract.cost)
+            decisions = Decisions(pipeline.run, _with(entered, write_rows), write_rejects)
+            began = time.monotonic()
+            _run(FileSource(catalog, _now_ms(), decisions.flush), decisions, metrics, check_triton)
+            seconds = time.monotonic() - began
+        if as_json and not is_printed:
+            print(json.dumps(decisions.summary.as_json(catalog.blank, seconds)))
+        else:
+            # Standard output holds the rows, if they are not in a file.
+            text = decisions.summary.as_text(catalog.blank, seconds)
+            print(text, file=sys.stderr if is_printed else sys.stdout)
+        if entered is not None:
+            _warn_of_protocol(admitted.contract)
+            entered.require_complete(str(submission), decisions.unscored)
     return 0
 
 
@@ -131,13 +144,31 @@ def _run(source: FileSource, decisions: Decisions, metrics: Metrics, check: Call
         progress.clear()
 
 
-def _rows(stack: ExitStack, output: Path | None, *, as_json: bool) -> Write:
+def _rows(stack: ExitStack, output: Path | None, *, is_printed: bool, as_json: bool) -> Write:
     if output is not None:
         return stack.enter_context(row_file(output))
+    if not is_printed:
+        return lambda _: None
     return json_writer(sys.stdout) if as_json else text_writer(sys.stdout)
 
 
-def _rejects(stack: ExitStack, path: Path | None) -> Callable[[str], object]:
+def _with(submission: Submission | None, write: Write) -> Write:
+    if submission is None:
+        return write
+
+    def write_both(rows: Sequence[Row]) -> None:
+        write(rows)
+        submission.write(rows)
+
+    return write_both
+
+
+def _warn_of_protocol(contract: ModelContract) -> None:
+    if (warning := protocol_warning(contract)) is not None:
+        print(f"adgauge: warning: {warning}", file=sys.stderr)
+
+
+def _lines(stack: ExitStack, path: Path | None) -> Callable[[str], object]:
     return stack.enter_context(line_file(path)) if path is not None else lambda _: None
 
 
@@ -155,7 +186,7 @@ def _refuse_same_file(*paths: Path | None) -> None:
     """Nobody wants their catalog replaced by its scores."""
     named = [path.resolve() for path in paths if path is not None]
     if len(named) != len(set(named)):
-        raise ConfigurationError("FILE, --output and --rejects must be different files")
+        raise ConfigurationError("FILE, --output, --rejects and --submission must be different files")
 
 
 def _model_dir(model: str | None, settings: ServerSettings) -> Path:

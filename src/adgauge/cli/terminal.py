@@ -1,12 +1,13 @@
-"""Progress for people: one line on a terminal that rewrites itself, and nothing anywhere else."""
+"""Text for people: progress as one line on a terminal that rewrites itself, lists that stay short."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 INTERVAL_S = 0.1
+NAMED = 5
 
 
 class Progress:
@@ -30,6 +31,17 @@ class Progress:
         if self._stream is not None:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+
+def named(things: Sequence[object]) -> str:
+    """The first few, and how many more."""
+    more = f" and {len(things) - NAMED} more" if len(things) > NAMED else ""
+    return f"{', '.join(map(str, things[:NAMED]))}{more}"
+
+
+def named_lines(lines: Sequence[int]) -> str:
+    """The numbers of lines of a file."""
+    return f"line{'s' if len(lines) > 1 else ''} {named(lines)}"
 
 
 def printable(text: str) -> str:
