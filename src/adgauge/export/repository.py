@@ -12,7 +12,6 @@ import argparse
 import json
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -69,9 +68,9 @@ def write_model(checkpoint: Checkpoint, weights: Path, root: Path) -> Path:
 
 def trained_model(checkpoint: Checkpoint) -> Model:
     """The model of a checkpoint with its packaged encoders and trained tensors, in evaluation mode."""
-    model = build(tomllib.loads(checkpoint.recipe)["model"])
+    model = build(checkpoint.made_for)
     load_packaged(model)
-    load_state(model, checkpoint.state)
+    load_state(model, checkpoint.state, made_for=checkpoint.made_for)
     model.eval()
     return model
 

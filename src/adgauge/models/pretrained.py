@@ -122,7 +122,7 @@ def _fill_from(folder: Path, model: Model, encoders: list[str]) -> None:
             layout = check_config(published, getattr(module, "config", None))
             _assign(module, layout, tensors)
         except ConfigurationError as exc:
-            raise ConfigurationError(f"{folder} does not fit {path}: {exc}") from exc
+            raise ConfigurationError(f"{folder} does not fit {path}: {one_line(exc)}") from exc
 
 
 def _assign(module: nn.Module, layout: Layout, tensors: Mapping[str, Tensor]) -> None:
