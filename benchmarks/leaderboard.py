@@ -27,7 +27,7 @@ def main() -> None:
     figures = {
         "rows": len(rows),
         "matching": matching(rows),
-        "differing": {row.published.team: row.efficiency[CesForm.PRINTED].computed for row in rows},
+        "efficiency_printed": {row.published.team: row.efficiency[CesForm.PRINTED].computed for row in rows},
         "systems": {name: _costs(counted) for name, counted in recount().items()},
         "recounted": {
             row.published.team: {f"ces_{form}": row.standing.ces[form] for form in CesForm}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from adgauge.errors import ConfigurationError
+from adgauge.quality import leaderboard
 from adgauge.quality.ces import Budget, CesForm, require_units
 from adgauge.quality.leaderboard import (
     RECOUNTED_AS,
@@ -118,6 +120,16 @@ def test_a_recount_puts_our_figures_under_the_published_correlation() -> None:
     assert first.standing == standing(0.37, 179.212, 52.66)
     assert first.standing.cost == pytest.approx(math.sqrt(0.179212 * 2.633))
     assert first.standing.ces[PRINTED] == pytest.approx(0.37 * (1 + 0.05 * (1 - first.standing.cost)))
+
+
+def test_a_package_without_a_recount_says_how_to_make_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaderboard, "files", lambda _: tmp_path)
+    with pytest.raises(
+        ConfigurationError, match=r"recount\.json does not exist; run python tools/recount\.py"
+    ):
+        leaderboard.recount()
 
 
 def test_teams_without_a_description_are_never_recounted() -> None:
