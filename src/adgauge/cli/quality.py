@@ -46,8 +46,9 @@ def add_ces(commands: Commands) -> None:
         default=BOTH,
         help="E as in Eq. (3), or as in Table 1 (default: both)",
     )
+    metric = command.add_argument_group("parameters of the metric, the report's by default")
     for name, (kind, metavar, what) in _BUDGET.items():
-        command.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=what)
+        metric.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=what)
     add_json(command)
     command.set_defaults(run=partial(_ces, command))
 
