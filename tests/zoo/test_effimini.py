@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adgauge.errors import ConfigurationError
-from adgauge.models.effimini import EffiMini
+from adgauge.models.effimini import EffiMini, effimini_tiny
 from adgauge.models.layers.efficientnet_lite import EfficientNetLite, lite0
 from adgauge.models.registry import MODELS, build
 
@@ -15,7 +15,7 @@ from adgauge.models.registry import MODELS, build
 @pytest.fixture(scope="module")
 def tiny() -> EffiMini:
     torch.manual_seed(0)
-    return build("effimini_tiny").eval()
+    return EffiMini(effimini_tiny()).eval()
 
 
 def inputs(rows: int, tokens: int = 12) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -55,7 +55,7 @@ def test_scores_are_one_number_a_row_in_the_range(tiny: EffiMini) -> None:
 
 @torch.no_grad()
 def test_scores_outside_the_range_are_clamped() -> None:
-    model = build("effimini_tiny").eval()
+    model = EffiMini(effimini_tiny()).eval()
     last = model.head[-1]
     assert isinstance(last, torch.nn.Linear)
     for bias, bound in ((100.0, 5.0), (-100.0, 1.0)):
