@@ -1,4 +1,4 @@
-"""Writes what `adgauge leaderboard --recount` reads: P and F of all systems as `adgauge profile all` counts."""
+"""Writes what `adgauge leaderboard --recount` reads: P and F as `adgauge profile all` counts them."""
 
 from __future__ import annotations
 

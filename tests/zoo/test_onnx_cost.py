@@ -187,8 +187,13 @@ def test_what_a_graph_leaves_open_is_chosen() -> None:
 @pytest.mark.parametrize(
     ("inputs", "tokens", "size", "message"),
     [
-        ({"ids": ["b", "t"]}, None, None, "ids takes any tokens; choose with --tokens"),
-        ({"image": ["b", 3, "h", "w"]}, None, None, "image takes any height; choose with --size"),
+        ({"ids": ["b", "t"]}, None, None, "ids: the graph leaves its tokens open; choose with --tokens"),
+        (
+            {"image": ["b", 3, "h", "w"]},
+            None,
+            None,
+            "image: the graph leaves its height open; choose with --size",
+        ),
         ({"ids": ["b", 77]}, 12, None, "--tokens: the graph is made for one choice; leave it out"),
         ({"image": ["b", 3, 8, 8]}, None, (8, 8), "--size: the graph is made for one choice; leave it out"),
         ({"image": ["b", "c", 8, 8]}, None, None, "image: the length of axis 1 is open"),

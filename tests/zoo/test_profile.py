@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from adgauge.models.registry import MODELS, SYSTEMS, build, system
 from adgauge.models.runtime import ENOUGH_S, MOST_RUNS, cpu_name, measure
 
 NAMES = sorted(MODELS)
+counted = cache(profile_system)
 PARTS = {"image_encoder", "text_encoder", "fusion", "head"}
 
 
+@cache
 def torch_counts(name: str) -> dict[str, dict[Any, int]]:
     """Module path → operation → FLOPs, of eager attention on the meta device."""
     known = system(name)
@@ -35,7 +38,7 @@ def torch_counts(name: str) -> dict[str, dict[Any, int]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_flops_are_those_of_torchs_counter(name: str) -> None:
-    profile, counts = profile_system(name), torch_counts(name)
+    profile, counts = counted(name), torch_counts(name)
     assert 2 * profile.macs.total == sum(counts["Global"].values())
     model = type(on_meta(system(name))).__name__
     by_part = {part: sum(counts.get(f"{model}.{part}", {}).values()) for part in PARTS}
@@ -46,12 +49,12 @@ def test_flops_are_those_of_torchs_counter(name: str) -> None:
 def test_products_of_attention_are_those_of_activations_in_torch(name: str) -> None:
     """Layers are `mm`, `addmm` and `convolution`; batched products are attention's alone."""
     batched = torch_counts(name)["Global"].get(torch.ops.aten.bmm, 0)
-    assert 2 * profile_system(name).macs.attention == batched
+    assert 2 * counted(name).macs.attention == batched
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_counted_once_and_all_belong_to_a_part(name: str) -> None:
-    profile = profile_system(name)
+    profile = counted(name)
     assert set(profile.parts) == PARTS
     assert profile.params == sum(tensor.numel() for tensor in on_meta(system(name)).parameters())
     assert 0 < profile.trainable <= profile.params
@@ -60,7 +63,7 @@ def test_parameters_are_counted_once_and_all_belong_to_a_part(name: str) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_contracts_cost_is_the_profile_at_its_limit(name: str) -> None:
-    cost, profile = count_cost(on_meta(system(name)), spec_of(system(name))), profile_system(name)
+    cost, profile = count_cost(on_meta(system(name)), spec_of(system(name))), counted(name)
     assert (cost.params, cost.flops) == (profile.params, 2 * profile.macs.total)
 
 
@@ -88,7 +91,7 @@ def test_flops_are_per_product() -> None:
 
 
 def test_attention_grows_with_the_square_of_the_tokens_and_layers_with_their_number() -> None:
-    one, two = (profile_system("effimini_vlm", tokens).parts["text_encoder"].macs for tokens in (64, 128))
+    one, two = (counted("effimini_vlm", tokens).parts["text_encoder"].macs for tokens in (64, 128))
     width, layers = 384, 6
     assert one.attention == layers * 2 * 64**2 * width
     assert two.attention == 4 * one.attention
@@ -97,7 +100,7 @@ def test_attention_grows_with_the_square_of_the_tokens_and_layers_with_their_num
 
 
 def test_costs_at_another_size_are_counted_at_that_size() -> None:
-    small, large = (profile_system("effimini_lite0", size=(side, side)) for side in (224, 448))
+    small, large = (counted("effimini_lite0", size=(side, side)) for side in (224, 448))
     assert (large.size, large.params) == ((448, 448), small.params)
     pictures = [each.parts["image_encoder"].macs.total for each in (small, large)]
     assert 3.9 < pictures[1] / pictures[0] < 4.1
@@ -164,7 +167,7 @@ def test_every_formula_of_attention_is_used_by_a_system() -> None:
 
 
 def test_effimini_costs_what_the_report_says() -> None:
-    profile = profile_system("effimini_vlm")
+    profile = counted("effimini_vlm")
     assert profile.tokens == 256
     assert profile.params == pytest.approx(27.706e6, abs=0.01e6)
     assert 2 * profile.macs.total == pytest.approx(6.811e9, rel=0.005)
@@ -172,29 +175,29 @@ def test_effimini_costs_what_the_report_says() -> None:
 
 def test_smolvlm_has_the_parameters_of_the_report_and_as_many_layer_macs() -> None:
     """Its 61.44 GFLOPs are MACs, and leave the products of attention out."""
-    profile = profile_system("smolvlm_wleach")
+    profile = counted("smolvlm_wleach")
     assert profile.params == pytest.approx(227.92e6, abs=0.1e6)
     assert profile.macs.layers == pytest.approx(61.44e9, rel=0.01)
     assert 2 * profile.macs.total == pytest.approx(135.9e9, rel=0.005)
 
 
 def test_smolvlm_at_its_full_length_is_far_over_the_budget() -> None:
-    profile = profile_system("smolvlm_olacnqoddchl")
+    profile = counted("smolvlm_olacnqoddchl")
     assert 2 * profile.macs.total == pytest.approx(1107.8e9, rel=0.005)
-    floor = profile_system("smolvlm_olacnqoddchl", tokens=1)
+    floor = counted("smolvlm_olacnqoddchl", tokens=1)
     assert 2 * floor.macs.total == pytest.approx(119.2e9, rel=0.005)
 
 
 def test_pinco_has_the_parameters_of_the_text_and_as_many_macs() -> None:
     """Its 26.33 GFLOPs are MACs, attention included."""
-    profile = profile_system("pinco")
+    profile = counted("pinco")
     assert profile.params == pytest.approx(179.21e6, abs=0.1e6)
     assert profile.macs.total == pytest.approx(26.33e9, rel=0.01)
 
 
 def test_hope_has_the_frozen_encoders_of_the_report_and_trains_nearly_as_much() -> None:
     """33.15 M are reported as trained; sizes that the report leaves open are our reading."""
-    profile = profile_system("latent_query_k1")
+    profile = counted("latent_query_k1")
     assert sum(profile.encoders.values()) == pytest.approx(152.94e6, abs=0.05e6)
     assert profile.trainable == pytest.approx(30.43e6, abs=0.01e6)
     adapted = 2 * 16 * 2 * 768  # query and value of one layer: A and B of rank 16 each
@@ -203,7 +206,7 @@ def test_hope_has_the_frozen_encoders_of_the_report_and_trains_nearly_as_much() 
 
 
 def test_hope_costs_what_the_report_says_with_one_picture_and_without_attention() -> None:
-    one, two = profile_system("latent_query_k1"), profile_system("latent_query")
+    one, two = counted("latent_query_k1"), counted("latent_query")
     assert 2 * one.macs.layers == pytest.approx(70.4e9, rel=0.01)
     assert 2 * one.macs.total == pytest.approx(73.65e9, rel=0.005)
     assert 2 * two.macs.total == pytest.approx(121.8e9, rel=0.005)
@@ -212,7 +215,7 @@ def test_hope_costs_what_the_report_says_with_one_picture_and_without_attention(
 
 def test_lovif_costs_what_it_does_as_described() -> None:
     """145.14 M and 29.00 G are reported; neither follows from the description."""
-    profile = profile_system("lovif_clip")
+    profile = counted("lovif_clip")
     assert profile.params == pytest.approx(174.2e6, abs=0.1e6)
     assert 2 * profile.macs.total == pytest.approx(16.5e9, rel=0.005)
     last = 12 * 768**2 + 13 * 768, 12 * 512**2 + 13 * 512  # the layers that are trained
@@ -238,6 +241,7 @@ def test_lovif_costs_what_it_does_as_described() -> None:
             {"size": (256, 256)},
             "--size 256x256: lovif_clip sees 224x224 only",
         ),
+        ("effimini_vlm", {"size": (1, 1)}, "--size 1x1: effimini_vlm cannot see it: "),
         ("pinco", {"size": (256, 256)}, "--size: the collage is 256x384 and has no other size"),
         (
             "latent_query",

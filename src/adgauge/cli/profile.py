@@ -73,21 +73,21 @@ def _document(arguments: argparse.Namespace) -> dict[str, Any]:
     return costs.of_systems(name, tokens, size, runtime=arguments.runtime)
 
 
-_HEAD = ("system", "tokens", "size", "P (M)", "trained (M)", "GFLOPs", "GMACs", "GFLOPs without attention")
+_HEAD = ("system", "tokens", "images", "size", "P (M)", "trained (M)", "GFLOPs", "GMACs")
+_LAST = "GFLOPs without attention"
 
 
 def _rows(systems: dict[str, Any], *, parts: bool, runtime: bool) -> Iterator[Sequence[str]]:
     """Cells of the table, its head first; what a graph does not tell is a dash."""
-    yield (*_HEAD, "s/item", "from", "to", "runs") if runtime else _HEAD
+    yield (*_HEAD, _LAST, *(("s/item", "from", "to", "runs") if runtime else ()))
     for name, one in systems.items():
         size = "x".join(map(str, one["size"])) if one["size"] else "–"
-        images = f"{one['images']}·" if (one["images"] or 1) > 1 else ""
         costs = (one["params"], one["trainable"], one["flops"], one["macs"], one["flops_without_attention"])
-        cells = [name, str(one["tokens"] or "–"), images + size, *_costs(*costs)]
+        cells = [name, str(one["tokens"] or "–"), str(one["images"] or "–"), size, *_costs(*costs)]
         yield cells + (_seconds(one["runtime"]) if runtime else [])
         for part, of_part in one["parts"].items() if parts else ():
             costs = (of_part["params"], of_part["trainable"], of_part["flops"], of_part["flops"] // 2, None)
-            yield [f"  {part}", "", "", *_costs(*costs), *[""] * (4 if runtime else 0)]
+            yield [f"  {part}", "", "", "", *_costs(*costs), *[""] * (4 if runtime else 0)]
 
 
 def _costs(

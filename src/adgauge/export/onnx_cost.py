@@ -231,5 +231,7 @@ def _meaning(name: str, axis: int, axes: int) -> str:
 def _chosen(name: str, meaning: str, choices: Mapping[str, int | None]) -> int:
     choice = choices[meaning]
     if choice is None:
-        raise ConfigurationError(f"{name} takes any {meaning}; choose with {_OPTIONS[meaning]}")
+        raise ConfigurationError(
+            f"{name}: the graph leaves its {meaning} open; choose with {_OPTIONS[meaning]}"
+        )
     return choice

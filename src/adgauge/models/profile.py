@@ -66,9 +66,7 @@ def profile_system(name: str, tokens: int | None = None, size: Size | None = Non
     model, spec = on_meta(known), spec_of(known)
     spec = changed(spec, tokens, size)
     check_limits(name, model, spec, tokens="--tokens", size="--size")
-    with torch.device("meta"):
-        inputs = dummy_inputs(spec, 1, spec.text.token_limit)
-    macs, trainable = count_macs(model, inputs), trained(known)
+    macs, trainable = _counted(name, model, spec), trained(known)
     return Profile(
         section=known.section,
         tokens=spec.text.token_limit,
@@ -80,6 +78,16 @@ def profile_system(name: str, tokens: int | None = None, size: Size | None = Non
         },
         encoders={path: parameters(model.get_submodule(path)) for path in known.encoders},
     )
+
+
+def _counted(name: str, model: Model, spec: CanonicalSpec) -> dict[str, Macs]:
+    with torch.device("meta"):
+        inputs = dummy_inputs(spec, 1, spec.text.token_limit)
+    try:
+        return count_macs(model, inputs)
+    except RuntimeError as exc:  # torch's, for shapes that do not fit: filters wider than the picture
+        height, width = picture_size(spec)
+        raise ConfigurationError(f"--size {height}x{width}: {name} cannot see it: {exc}") from exc
 
 
 def time_system(name: str, tokens: int | None = None, size: Size | None = None) -> Runtime:
