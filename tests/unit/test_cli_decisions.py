@@ -1,6 +1,8 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
+from adgauge.adapters.files import UNREADABLE_HEADER
 from adgauge.cli.decisions import Decisions
 from adgauge.cli.rows import Row
 from adgauge.errors import RejectReason
@@ -57,6 +59,39 @@ def test_rows_and_rejects_keep_the_order_of_the_file_whatever_ends_first() -> No
         {"line": 4, "reason": "not_json", "stage": "parse", "detail": "odd", "value": "x"},
     ]
     assert rows[0] == Row(1, "P1", 1.0, ("no_image",), "timeout", "d")
+
+
+def test_what_the_catalog_could_not_read_is_rejected_without_the_pipeline() -> None:
+    rejects: list[str] = []
+    seen: list[bytes | None] = []
+
+    def decide_and_tell(batch: Sequence[Raw]) -> list[Outcome]:
+        seen.extend(record.value for record in batch)
+        return decide(batch)
+
+    decisions = Decisions(decide_and_tell, lambda _: None, rejects.append)
+    # Its text would be a product, were it a line of JSON.
+    unread = replace(record(2, b"5"), headers=((UNREADABLE_HEADER, "1 cell; œ".encode()),))
+    results = decisions.decide([record(1, b"1"), unread, record(3, b"3")])
+    decisions.decide([replace(unread, position=Position(FILE, 4))])
+    decisions.flush(4)
+
+    assert seen == [b"1", b"3"]
+    assert [each.position.offset for each in results] == [1, 2, 3]
+    assert [json.loads(line) for line in rejects] == [
+        {"line": 2, "reason": "invalid", "stage": "read", "detail": "1 cell; œ", "value": "5"}
+    ]
+    assert decisions.summary.rejected == {"invalid": 2}
+
+
+def test_lines_without_a_score_are_remembered_in_order() -> None:
+    decisions = Decisions(decide, lambda _: None, lambda _: None)
+    decisions.decide([record(4, b"x"), record(1, b"1"), record(3, None)])
+    decisions.decide([record(2, b"y"), record(5, b"5"), record(6, b"z")])
+    decisions.flush(4)
+    assert decisions.unscored == [2, 3]
+    decisions.flush(7)
+    assert decisions.unscored == [2, 3, 4, 6]
 
 
 def test_the_summary_counts_every_line_once() -> None:

@@ -42,6 +42,16 @@ def test_a_byte_order_mark_does_not_count_towards_the_limit(tmp_path: Path) -> N
     assert lines_of(longer, limit=10) == [(1, b"x" * 11), (2, b"y")]
 
 
+def test_a_line_comes_in_pieces_with_its_end_and_is_counted_once(tmp_path: Path) -> None:
+    path = written(tmp_path / "c.jsonl", b"x" * 25, b"y" * 11, b"", b"z")
+    with CatalogFile(path, NOTHING, 10) as catalog:
+        lines = [list(catalog.pieces()) for _ in range(5)]
+        assert catalog.line == 4
+
+    assert [b"".join(line) for line in lines] == [b"x" * 25 + b"\n", b"y" * 11 + b"\n", b"\n", b"z", b""]
+    assert [len(piece) for piece in lines[0]] == [14, 12]  # a mark could stand before the first line
+
+
 def test_gzip_and_standard_input_are_read_like_a_plain_file(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl.gz"
     path.write_bytes(gzip.compress(b"a\nb"))

@@ -49,7 +49,7 @@ def protocol_warning(contract: ModelContract) -> str | None:
     broken = ", ".join(contract.protocol.broken())
     if not broken:
         return None
-    return f"{contract.name} breaks the Canonical Inference Protocol ({broken}); an evaluation may refuse it"
+    return f"{contract.name} breaks the Canonical Inference Protocol ({broken}): it may be refused"
 
 
 def _line(cells: Sequence[str]) -> str:
