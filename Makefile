@@ -46,6 +46,7 @@ proof: .venv/ready .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## long m
 	.venv-dev/bin/python -m benchmarks.durability
 	.venv-dev/bin/python -m benchmarks.decoding
 	.venv-dev/bin/python -m benchmarks.pillow_suite
+	.venv-dev/bin/python -m benchmarks.leaderboard
 	.venv-dev/bin/python -m tests.outages --figures
 	.venv-dev/bin/python -m tests.pictures --figures
 	.venv-dev/bin/python tools/figures.py
