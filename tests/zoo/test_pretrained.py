@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
     BertForPreTraining,
+    BertModel,
     CLIPConfig,
     CLIPModel,
     DebertaV2ForMaskedLM,
@@ -38,7 +39,6 @@ from adgauge.models.effimini import EffiMini, effimini_tiny
 from adgauge.models.lovif import LoViF, lovif_tiny
 from adgauge.models.packaged import LITE0, MINILM, PACKAGED, load_packaged
 from adgauge.models.pretrained import RANDOM, Loaded, from_pretrained, load_system
-from adgauge.models.published import LAYOUTS, Match, check_config, match_names
 from adgauge.models.registry import SYSTEMS, TINY, Model, System
 from adgauge.models.smolvlm import used_positions
 from tests.zoo.test_systems import inputs, scores
@@ -549,6 +549,35 @@ def test_lite0_has_packaged_weights(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records == []
 
 
+@torch.no_grad()
+def test_a_checkpoint_as_it_was_published_reads_as_transformers_reads_it(tmp_path: Path) -> None:
+    """The package holds all-MiniLM-L6-v2's folder of 2021: names without a prefix, positions, a pooler."""
+    published = MINILM.find().parent
+    (tmp_path / "all-MiniLM-L6-v2").symlink_to(published)
+    loaded = from_pretrained("effimini_lite0", tmp_path)
+    assert loaded.origins["text_encoder.backbone"] == str(tmp_path / "all-MiniLM-L6-v2")
+    reference: nn.Module = BertModel.from_pretrained(published, attn_implementation="eager")
+    ids = torch.tensor([[101, 2417, 6007, 102], [101, 4524, 102, 0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+    expected = reference.eval()(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+    features = loaded.model.eval().text_encoder(ids, mask)
+    torch.testing.assert_close(features, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(features[0, :3], torch.tensor([-0.4453, -0.3752, -0.1759]), atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_filled_encoders_give_the_features_of_the_published_model(tmp_path: Path) -> None:
+    case = CASES["effimini_vlm"]
+    made, model = publish(case, tmp_path), load(case, tmp_path).model.eval()
+    given = inputs(case.tiny, 3)
+    ids, mask = given["input_ids"], given["attention_mask"]
+    bert = made[MINILM_BERT].get_submodule("bert").eval()
+    torch.testing.assert_close(model.text_encoder(ids, mask), bert(ids, mask).last_hidden_state[:, 0])
+    pixels = model.image_encoder.normalize(given["image"])
+    network = made[EFFICIENTNET].get_submodule("efficientnet").eval()
+    torch.testing.assert_close(model.image_encoder(given["image"]), network(pixels).pooler_output)
+
+
 def test_packaged_weights_of_other_sizes_are_refused() -> None:
     known = replace(TINY["effimini_tiny"], encoders=SYSTEMS["effimini_lite0"].encoders)
     with pytest.raises(ConfigurationError, match=r"efficientnet-lite0.* has \d+ tensors, must have 294"):
@@ -561,194 +590,6 @@ BERT_SIZES = {
     "max_position_embeddings": 512,
     "vocab_size": 30522,
 }
-PUBLISHED: Mapping[str, Mapping[str, object]] = {
-    EFFICIENTNET: {
-        "model_type": "efficientnet",
-        "batch_norm_eps": 0.001,
-        "expand_ratios": [1, 6, 6, 6, 6, 6, 6],
-        "hidden_act": "swish",
-        "hidden_dim": 1280,
-        "in_channels": [32, 16, 24, 40, 80, 112, 192],
-        "kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
-        "num_block_repeats": [1, 2, 2, 3, 3, 4, 1],
-        "out_channels": [16, 24, 40, 80, 112, 192, 320],
-        "squeeze_expansion_ratio": 0.25,
-        "strides": [1, 2, 2, 2, 1, 2, 1],
-        "width_coefficient": 1.0,
-        "depth_coefficient": 1.0,
-    },
-    MINILM_BERT: {
-        "model_type": "bert",
-        "hidden_act": "gelu",
-        "hidden_size": 384,
-        "intermediate_size": 1536,
-        "layer_norm_eps": 1e-12,
-        "max_position_embeddings": 512,
-        "num_attention_heads": 12,
-        "num_hidden_layers": 6,
-        "type_vocab_size": 2,
-        "vocab_size": 30522,
-    },
-    CLIP: {
-        "model_type": "clip",
-        "vision_config": {
-            "model_type": "clip_vision_model",
-            "hidden_size": 768,
-            "intermediate_size": 3072,
-            "num_attention_heads": 12,
-            "num_hidden_layers": 12,
-            "image_size": 224,
-            "patch_size": 32,
-            "hidden_act": "quick_gelu",
-            "layer_norm_eps": 1e-5,
-        },
-        "text_config": {
-            "model_type": "clip_text_model",
-            "hidden_size": 512,
-            "intermediate_size": 2048,
-            "num_attention_heads": 8,
-            "num_hidden_layers": 12,
-            "max_position_embeddings": 77,
-            "vocab_size": 49408,
-            "hidden_act": "quick_gelu",
-            "layer_norm_eps": 1e-5,
-            "eos_token_id": 2,
-        },
-    },
-    "FacebookAI/roberta-base": {
-        "model_type": "roberta",
-        "hidden_act": "gelu",
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "layer_norm_eps": 1e-5,
-        "max_position_embeddings": 514,
-        "num_attention_heads": 12,
-        "num_hidden_layers": 12,
-        "type_vocab_size": 1,
-        "vocab_size": 50265,
-    },
-    SMOLVLM: {
-        "model_type": "smolvlm",
-        "scale_factor": 4,
-        "vision_config": {  # the number of layers and their width are transformers' defaults
-            "model_type": "smolvlm_vision",
-            "hidden_size": 768,
-            "image_size": 512,
-            "num_attention_heads": 12,
-            "patch_size": 16,
-        },
-        "text_config": {
-            "model_type": "llama",
-            "hidden_size": 576,
-            "intermediate_size": 1536,
-            "max_position_embeddings": 8192,
-            "num_attention_heads": 9,
-            "num_hidden_layers": 30,
-            "num_key_value_heads": 3,
-            "rms_norm_eps": 1e-5,
-            "rope_theta": 100000,
-            "vocab_size": 49280,
-        },
-    },
-    "facebook/dinov2-base": {
-        "model_type": "dinov2",
-        "hidden_act": "gelu",
-        "hidden_size": 768,
-        "image_size": 518,
-        "layer_norm_eps": 1e-6,
-        "mlp_ratio": 4,
-        "num_attention_heads": 12,
-        "num_hidden_layers": 12,
-        "patch_size": 14,
-        "qkv_bias": True,
-        "use_swiglu_ffn": False,
-    },
-    "distilbert/distilbert-base-uncased": {
-        "model_type": "distilbert",
-        "activation": "gelu",
-        "dim": 768,
-        "hidden_dim": 3072,
-        "max_position_embeddings": 512,
-        "n_heads": 12,
-        "n_layers": 6,
-        "vocab_size": 30522,
-    },
-    SWIN: {
-        "model_type": "swinv2",
-        "depths": [2, 2, 6, 2],
-        "embed_dim": 96,
-        "hidden_act": "gelu",
-        "image_size": 256,
-        "layer_norm_eps": 1e-5,
-        "mlp_ratio": 4.0,
-        "num_heads": [3, 6, 12, 24],
-        "patch_size": 4,
-        "pretrained_window_sizes": [0, 0, 0, 0],
-        "qkv_bias": True,
-        "use_absolute_embeddings": False,
-        "window_size": 8,
-    },
-    DEBERTA: {
-        "model_type": "deberta-v2",
-        "hidden_act": "gelu",
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "layer_norm_eps": 1e-7,
-        "max_position_embeddings": 512,
-        "max_relative_positions": -1,
-        "norm_rel_ebd": "layer_norm",
-        "num_attention_heads": 12,
-        "num_hidden_layers": 6,
-        "pos_att_type": "p2c|c2p",
-        "position_biased_input": False,
-        "position_buckets": 256,
-        "relative_attention": True,
-        "share_att_key": True,
-        "type_vocab_size": 0,
-        "vocab_size": 128100,
-    },
-}
-"""What `config.json` on the hub says of their sizes, as published: not made by transformers of today."""
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_each_full_size_encoder_has_the_sizes_of_what_is_published(name: str) -> None:
-    with torch.device("meta"):
-        model = SYSTEMS[name].build()
-    for encoder, hub_id in SYSTEMS[name].encoders.items():
-        ours = getattr(model.get_submodule(encoder), "config", None)
-        layout = check_config(PUBLISHED[hub_id], ours)
-        assert layout is LAYOUTS[str(PUBLISHED[hub_id]["model_type"])]
-
-
-LEFT_OUT = {
-    "cls.predictions.bias": "bert",
-    "mask_predictions.classifier.weight": "deberta-v2",
-    "lm_predictions.lm_head.LayerNorm.bias": "deberta-v2",
-    "deberta.embeddings.position_embeddings.weight": "deberta-v2",
-    "text_model.embeddings.position_ids": "clip",
-    "logit_scale": "clip",
-    "model.text_model.layers.0.self_attn.rotary_emb.inv_freq": "smolvlm",
-    "lm_head.weight": "smolvlm",
-    "vocab_projector.bias": "distilbert",
-    "classifier.weight": "swinv2",
-    "swinv2.encoder.layers.0.blocks.0.attention.self.relative_position_index": "swinv2",
-}
-
-
-@pytest.mark.parametrize("name", LEFT_OUT)
-def test_what_published_checkpoints_hold_besides_is_left_out(name: str) -> None:
-    layout = LAYOUTS[LEFT_OUT[name]]
-    part = layout.parts[0]
-    match = match_names(layout, ["weight"], [f"{part}weight", name])
-    assert match == Match({"weight": f"{part}weight"}, (), ())
-
-
-@pytest.mark.parametrize("kind", LAYOUTS)
-def test_what_nobody_has_heard_of_is_not_left_out(kind: str) -> None:
-    part = LAYOUTS[kind].parts[0]
-    match = match_names(LAYOUTS[kind], ["weight"], [f"{part}weight", f"{part}gate", "adapter.weight"])
-    assert match == Match({"weight": f"{part}weight"}, (), ("adapter.weight", f"{part}gate"))
 
 
 def test_smolvlm_takes_the_positions_it_uses_of_a_larger_table(tmp_path: Path) -> None:
