@@ -27,11 +27,11 @@ def select(images: Sequence[ImageResult], spec: ImageSpec) -> Sequence[ImageResu
     """
     if spec.selection == "first":
         return images[: spec.count]
-    present = [image for image in images if isinstance(image, np.ndarray)]
-    if len(present) <= spec.count:
-        return present
-    ranked = sorted(range(len(present)), key=lambda at: -salience(present[at]))  # stable
-    return [present[at] for at in sorted(ranked[: spec.count])]
+    there = [image for image in images if isinstance(image, np.ndarray)]
+    if len(there) <= spec.count:
+        return there
+    ranked = sorted(range(len(there)), key=lambda at: -salience(there[at]))  # stable
+    return [there[at] for at in sorted(ranked[: spec.count])]
 
 
 def salience(pixels: Pixels) -> int:
