@@ -276,6 +276,20 @@ def test_a_contract_is_told_of_its_own_fields() -> None:
         check_limits("effimini_tiny", on_meta(system("effimini_tiny")), long)
 
 
+def test_categories_and_numbers_are_those_that_the_model_takes() -> None:
+    model, spec = on_meta(system("pinco_tiny")), spec_of(system("pinco_tiny"))
+    check_limits("pinco_tiny", model, spec)
+    fewer = spec.model_copy(update={"categories": spec.categories[:5]})
+    with pytest.raises(
+        ConfigurationError, match=r"^categories: 6, but pinco_tiny takes 34 \(one of them for"
+    ):
+        check_limits("pinco_tiny", model, fewer)
+    with pytest.raises(ConfigurationError, match=r"^numeric: 0, but pinco_tiny takes 3$"):
+        check_limits("pinco_tiny", model, spec.model_copy(update={"numeric": ()}))
+    with pytest.raises(ConfigurationError, match=r"^categories: 34, but effimini_tiny takes 0$"):
+        check_limits("effimini_tiny", on_meta(system("effimini_tiny")), spec)
+
+
 class Clock:
     """Each of a model's calls takes the next of these times."""
 

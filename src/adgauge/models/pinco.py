@@ -142,7 +142,8 @@ class PinCO(nn.Module):
         )
         self.score_range = config.score_range
         positions = config.text_encoder.max_position_embeddings
-        self.limits = Limits(positions, patch=1, size=self.image_encoder.size)
+        size, categories = self.image_encoder.size, config.categories
+        self.limits = Limits(positions, patch=1, size=size, categories=categories, numeric=config.numeric)
 
     def forward(
         self,

@@ -167,3 +167,11 @@ def check_limits(
             f"{size} {height}x{width}: {name} sees patches of {limits.patch} pixels;"
             f" choose multiples of {limits.patch}"
         )
+    _check_columns(name, "categories", 1 + len(spec.categories) if spec.categories else 0, limits.categories)
+    _check_columns(name, "numeric", len(spec.numeric), limits.numeric)
+
+
+def _check_columns(name: str, field: str, made: int, taken: int) -> None:
+    if made != taken:
+        unknown = " (one of them for unknown)" if field == "categories" and taken else ""
+        raise ConfigurationError(f"{field}: {made}, but {name} takes {taken}{unknown}")

@@ -20,6 +20,7 @@ from adgauge.contract import ModelContract, Provenance
 from adgauge.errors import AdgaugeError, ConfigurationError
 from adgauge.models.cost import count_cost
 from adgauge.models.packaged import LITE0, MINILM, MINILM_TOKENIZER, load_packaged
+from adgauge.models.profile import check_limits
 from adgauge.models.registry import Model, build
 from adgauge.training.checkpoint import Checkpoint, Metrics, save_checkpoint
 from adgauge.training.data import Groups, photo_files, picture_groups, text_groups
@@ -59,6 +60,7 @@ def run(recipe_file: Path, photo_folder: Path, cache: Path) -> Checkpoint:
     torch.set_num_threads(THREADS)
     torch.manual_seed(recipe.seed)
     model = build(recipe.model).eval()
+    check_limits(recipe.model, model, recipe.canonical)
     load_packaged(model)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(MINILM_TOKENIZER.find(), Path(folder) / recipe.canonical.text.tokenizer)
