@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import pytest
 import torch
 
+from adgauge.errors import ConfigurationError
 from adgauge.models.published import LAYOUTS, Match, check_config, match_names
 from adgauge.models.registry import SYSTEMS
-from tests.zoo.test_pretrained import CASES, CLIP, DEBERTA, EFFICIENTNET, MINILM_BERT, SMOLVLM, SWIN
+from tests.zoo.test_pretrained import CASES, CLIP, DEBERTA, EFFICIENTNET, MINILM_BERT, SMOLVLM, SWIN, config
 
 PUBLISHED: Mapping[str, Mapping[str, object]] = {
     EFFICIENTNET: {
@@ -169,6 +170,15 @@ def test_each_full_size_encoder_has_the_sizes_of_what_is_published(name: str) ->
         ours = getattr(model.get_submodule(encoder), "config", None)
         layout = check_config(PUBLISHED[hub_id], ours)
         assert layout is LAYOUTS[str(PUBLISHED[hub_id]["model_type"])]
+
+
+def test_kinds_of_attention_have_no_order() -> None:
+    with torch.device("meta"):
+        ours = config(SYSTEMS["pinco"].build(), "text_encoder.backbone")
+    published = {**PUBLISHED[DEBERTA], "pos_att_type": ["c2p", "p2c"]}
+    assert check_config(published, ours) is LAYOUTS["deberta-v2"]
+    with pytest.raises(ConfigurationError, match="pos_att_type"):
+        check_config({**published, "pos_att_type": ["c2p"]}, ours)
 
 
 LEFT_OUT = {
