@@ -159,11 +159,6 @@ class Protocol(_Frozen):
     test_time_augmentation: bool
     ensemble: bool
 
-    def broken(self) -> tuple[str, ...]:
-        """The rules that do not hold, by the names of the fields; none of a canonical model."""
-        required = {"fixed_size", "fixed_token_limit", "single_forward"}
-        return tuple(rule for rule, holds in self.model_dump().items() if holds != (rule in required))
-
     def breaches(self) -> tuple[str, ...]:
         """What breaks it, each as `field = value`; none for a model that keeps it."""
         required = {"fixed_size": True, "fixed_token_limit": True, "single_forward": True}

@@ -107,5 +107,5 @@ def test_each_broken_rule_of_the_protocol_is_named() -> None:
     )
     broken = canonical.model_copy(update={"fixed_size": False, "ensemble": True})
 
-    assert canonical.broken() == ()
-    assert broken.broken() == ("fixed_size", "ensemble")
+    assert canonical.breaches() == ()
+    assert broken.breaches() == ("fixed_size = false", "ensemble = true")

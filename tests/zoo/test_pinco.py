@@ -174,7 +174,7 @@ def test_the_layout_is_that_of_the_canonicalization() -> None:
     image, model = spec.image, on_meta()
     cells = [(c.top, c.left, image.height // c.shrink, image.width // c.shrink) for c in image.collage]
     assert list(pinco().cells) == cells
-    assert model.limits == Limits(tokens=512, patch=1, size=(256, 384))
+    assert model.limits == Limits(tokens=512, patch=1, size=(256, 384), categories=34, numeric=3)
     assert image.shape == (3, 256, 384)
     assert model.fusion.category.num_embeddings == len(spec.categories) + 1
     assert model.fusion.numeric.in_features == len(spec.numeric)

@@ -280,9 +280,7 @@ def test_categories_and_numbers_are_those_that_the_model_takes() -> None:
     model, spec = on_meta(system("pinco_tiny")), spec_of(system("pinco_tiny"))
     check_limits("pinco_tiny", model, spec)
     fewer = spec.model_copy(update={"categories": spec.categories[:5]})
-    with pytest.raises(
-        ConfigurationError, match=r"^categories: 6, but pinco_tiny takes 34 \(one of them for"
-    ):
+    with pytest.raises(ConfigurationError, match=r"^categories: 6, but pinco_tiny takes 34 \(one"):
         check_limits("pinco_tiny", model, fewer)
     with pytest.raises(ConfigurationError, match=r"^numeric: 0, but pinco_tiny takes 3$"):
         check_limits("pinco_tiny", model, spec.model_copy(update={"numeric": ()}))

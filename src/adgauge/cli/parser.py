@@ -80,7 +80,9 @@ def _add_publish(commands: Commands) -> None:
         "adgauge publish export.jsonl.gz --event-ms file --rate 500",
     )
     command.add_argument(
-        "file", metavar="FILE", help='one product a line; "_deleted": true deletes; - is standard input'
+        "file",
+        metavar="FILE",
+        help='one product a line, "_deleted": true deletes; or .csv; .gz too; - is standard input',
     )
     command.add_argument("--wait", action="store_true", help="return when every record is decided")
     command.add_argument(

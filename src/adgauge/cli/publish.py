@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from adgauge.adapters.files import NO_PRODUCT, STANDARD_INPUT, CatalogFile, key_and_value
+from adgauge.adapters.csv_catalog import open_catalog
+from adgauge.adapters.files import NO_PRODUCT, STANDARD_INPUT, Catalog, Unreadable, key_and_value
 from adgauge.adapters.kafka import KafkaConnection, KafkaWriter, require_topics
 from adgauge.adapters.kafka_admin import MESSAGE_BYTES, KafkaAdmin
 from adgauge.adapters.settings import ServerSettings, load_settings
@@ -65,14 +66,15 @@ def publish_file(
     wait_s: float | None,
     as_json: bool,
 ) -> int:
-    """Publish every line as it is; with `wait_s` return when the scorers' group has decided all of them.
+    """Publish every line as it is, a row of CSV as JSON.
 
+    With `wait_s` return when the scorers' group has decided all of them.
     1 when a line was too large to be published, or records are undecided after `wait_s`.
     """
     settings = load_settings(ServerSettings)
     connection, topic = settings.kafka(), topic or settings.products_topic
     progress = Progress(sys.stderr, time.monotonic)
-    with CatalogFile(path, sys.stdin.buffer, MESSAGE_BYTES) as catalog:
+    with open_catalog(path, sys.stdin.buffer, MESSAGE_BYTES) as catalog:
         headers = _headers(path, event_ms)
         require_topics(connection, [topic])
         published = _publish(catalog, connection, topic, headers, rate, progress)
@@ -95,7 +97,7 @@ def _headers(path: str, event_ms: str) -> list[tuple[str, bytes]]:
 
 
 def _publish(
-    catalog: CatalogFile,
+    catalog: Catalog,
     connection: KafkaConnection,
     topic: str,
     headers: Sequence[tuple[str, bytes]],
@@ -126,9 +128,10 @@ def _publish(
     return published
 
 
-def _chunks(catalog: CatalogFile, rate: float | None, published: Published) -> Iterator[Lines]:
+def _chunks(catalog: Catalog, rate: float | None, published: Published) -> Iterator[Lines]:
     size = min(CHUNK, max(int(rate / PACES_PER_SECOND), 1)) if rate else CHUNK
-    lines = iter(catalog)
+    # What cannot be read is published as it is: the scorer gives it a dead letter.
+    lines = ((number, row.data if isinstance(row, Unreadable) else row) for number, row in catalog)
     while chunk := list(islice(lines, size)):
         published.too_large += [number for number, line in chunk if len(line) > MESSAGE_BYTES]
         if whole := [(number, line) for number, line in chunk if len(line) <= MESSAGE_BYTES]:

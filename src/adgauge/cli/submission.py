@@ -46,7 +46,7 @@ class Submission:
 
 def protocol_warning(contract: ModelContract) -> str | None:
     """What to say of a model that breaks the challenge's rules; None of one that keeps them."""
-    broken = ", ".join(contract.protocol.broken())
+    broken = ", ".join(contract.protocol.breaches())
     if not broken:
         return None
     return f"{contract.name} breaks the Canonical Inference Protocol ({broken}): it may be refused"
