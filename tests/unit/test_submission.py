@@ -75,5 +75,6 @@ def test_only_a_model_that_breaks_the_protocol_is_warned_of(tmp_path: Path) -> N
 
     assert protocol_warning(canonical) is None
     assert protocol_warning(ensemble) == (
-        "small breaks the Canonical Inference Protocol (single_forward = false, ensemble = true): it may be refused"
+        "small breaks the Canonical Inference Protocol (single_forward = false, ensemble = true):"
+        " it may be refused"
     )
