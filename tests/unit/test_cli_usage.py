@@ -39,8 +39,8 @@ def wrong_use(*arguments: str) -> int:
 def test_the_commands_are_those_of_this_version() -> None:
     assert {" ".join(names) for names in COMMANDS} == {
         "score", "publish", "scores", "scores get", "explain", "check", "topics", "topics create",
-        "models", "models verify", "dlq", "dlq list", "dlq show", "dlq replay", "reconcile", "rescore",
-        "doctor", "profile", "ces", "leaderboard",
+        "models", "models list", "models load", "models unload", "models status", "models verify", "dlq",
+        "dlq list", "dlq show", "dlq replay", "reconcile", "rescore", "doctor", "profile", "ces", "leaderboard",
     }  # fmt: skip
 
 
@@ -79,6 +79,10 @@ def test_what_a_program_may_read_comes_as_json(names: tuple[str, ...], text: str
         ["dlq", "replay", "--max-replays", "0"],
         ["reconcile", "--rate", "-1"],
         ["doctor"],
+        ["models", "load"],
+        ["models", "load", "effimini", "--timeout", "0"],
+        ["models", "status", "effimini", "--version", "0"],
+        ["models", "unload", "effimini", "--model-dir", "models"],
         ["rescore"],
         ["rescore", "--where", "reason=bad_mood"],
         ["rescore", "--where", "mood=bad"],
@@ -101,6 +105,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["topics", "create"], "set ADGAUGE_KAFKA_BOOTSTRAP, for example to 127.0.0.1:9092"),
         (["explain", "B1"], "set ADGAUGE_KAFKA_BOOTSTRAP, for example to 127.0.0.1:9092"),
         (["scores", "get", "B1"], "set ADGAUGE_REDIS_URL, for example to redis://127.0.0.1:6379/0"),
+        (["models", "list"], "set ADGAUGE_TRITON_URL, for example to 127.0.0.1:8001"),
         (["score", "{here}/missing.jsonl"], "cannot read {here}/missing.jsonl: No such file or directory"),
         (["score", "{here}"], "cannot read {here}: Is a directory"),
         (["models", "verify", "{here}"], "{here}/contract.json does not exist; export a model there first"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from adgauge import __version__
 from adgauge.cli.arguments import add_json, command_of, count, positive
+from adgauge.cli.model_arguments import add_models
 from adgauge.cli.profile import add_profile
 from adgauge.cli.quality import add_ces, add_leaderboard
 from adgauge.cli.repairs import add_dlq, add_reconcile, add_rescore
@@ -35,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_dlq(commands)
     add_reconcile(commands)
     add_rescore(commands)
-    _add_models(commands)
+    add_models(commands)
     add_profile(commands)
     add_ces(commands)
     add_leaderboard(commands)
@@ -167,22 +168,6 @@ def _add_topics(commands: Commands) -> None:
     create.set_defaults(run=_topics_create)
 
 
-def _add_models(commands: Commands) -> None:
-    models = command_of(
-        commands, "models", "look at models", "adgauge models verify model_repository/effimini_lite0"
-    )
-    actions = models.add_subparsers(metavar="ACTION", required=True)
-    verify = command_of(
-        actions,
-        "verify",
-        "compare a model's files with its contract.json",
-        "adgauge models verify model_repository/effimini_lite0",
-    )
-    verify.add_argument("dir", metavar="DIR", type=Path, help="the model's folder")
-    add_json(verify)
-    verify.set_defaults(run=_models_verify)
-
-
 def _score(arguments: argparse.Namespace) -> int:
     from adgauge.cli.score import score_file
 
@@ -238,9 +223,3 @@ def _topics_create(arguments: argparse.Namespace) -> int:
     from adgauge.cli.topics import create_missing_topics
 
     return create_missing_topics(arguments.partitions, arguments.replication)
-
-
-def _models_verify(arguments: argparse.Namespace) -> int:
-    from adgauge.cli.models import verify_model
-
-    return verify_model(arguments.dir, as_json=arguments.json)

@@ -115,9 +115,7 @@ class TritonClient:
                 f"no model {name} version {version} at {self._connection.url}: {exc.message()};"
                 " is ADGAUGE_TRITON_URL right, and does Triton serve ADGAUGE_MODEL_DIR's model?",
             ) from exc
-        named = DIGEST_PARAMETER in config.parameters
-        digest = config.parameters[DIGEST_PARAMETER].string_value if named else None
-        return Served(digest, max(config.max_batch_size, 1))
+        return Served(contract_digest(config), max(config.max_batch_size, 1))
 
     def infer(self, rows: Sequence[CanonicalInput]) -> triton.InferResult:
         """Score rows of one rung in one request; raises InferenceServerException."""
@@ -157,6 +155,12 @@ class TritonClient:
         """Cancel what is in flight. Never raises."""
         _close(self._old)
         _close(self._client)
+
+
+def contract_digest(config: Any) -> str | None:
+    """Of the contract that a served model's config names, if it names one."""
+    named = DIGEST_PARAMETER in config.parameters
+    return config.parameters[DIGEST_PARAMETER].string_value if named else None
 
 
 def _close(client: triton.InferenceServerClient | None) -> None:
