@@ -81,8 +81,8 @@ def serve(workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch) -
         triton.process.kill()
 
 
-def add_version_two(folder: Path, *, model: str | None = None) -> None:
-    """Export version 2 beside version 1 and have Triton serve both; `model`: the code of version 2."""
+def add_version_two(folder: Path, *, model: str | None = None, policy: str = "all { }") -> None:
+    """Export version 2 beside version 1 and have Triton serve what `policy` says; `model`: the code of 2."""
     contract = load_contract(folder)
     second = contract.model_copy(update={"version": 2})
     shutil.copytree(folder / "1", folder / "2")
@@ -90,7 +90,7 @@ def add_version_two(folder: Path, *, model: str | None = None) -> None:
         (folder / "2/model.py").write_text(model)
     (folder / CONTRACT_FILE).write_text(second.to_json())
     config = (folder / "config.pbtxt").read_text().replace(contract.digest(), second.digest())
-    (folder / "config.pbtxt").write_text(f"{config}version_policy {{ all {{ }} }}\n")
+    (folder / "config.pbtxt").write_text(f"{config}version_policy {{ {policy} }}\n")
 
 
 def add_broken(repository: Path, name: str) -> None:
@@ -188,11 +188,12 @@ def test_a_new_version_is_checked_beside_the_old_one(models: Models, serve: Serv
     assert (statistics[0], statistics[1]) == (0, 3)  # load's golden records, scored by version 2 only
 
 
+@pytest.mark.parametrize("policy", ["all { }", "specific { versions: [ 2 ] }"])
 def test_a_version_that_fails_to_load_leaves_the_old_one_ready(
-    models: Models, serve: Serve, folder: Path
+    models: Models, serve: Serve, folder: Path, policy: str
 ) -> None:
     url = serve().url
-    add_version_two(folder, model='raise ValueError("no weights")\n')
+    add_version_two(folder, model='raise ValueError("no weights")\n', policy=policy)
     failed = models("load", "brightness", "--model-dir", folder)
 
     assert (failed.code, failed.out, failed.err.count("\n")) == (1, "", 1)

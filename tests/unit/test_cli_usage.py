@@ -40,7 +40,8 @@ def test_the_commands_are_those_of_this_version() -> None:
     assert {" ".join(names) for names in COMMANDS} == {
         "score", "publish", "scores", "scores get", "explain", "check", "topics", "topics create",
         "models", "models list", "models load", "models unload", "models status", "models verify", "dlq",
-        "dlq list", "dlq show", "dlq replay", "reconcile", "rescore", "doctor", "profile", "ces", "leaderboard",
+        "dlq list", "dlq show", "dlq replay", "reconcile", "rescore", "doctor", "profile", "ces",
+        "leaderboard",
     }  # fmt: skip
 
 

@@ -127,14 +127,14 @@ class ModelRepository:
         (statistics,) = answer.model_stats
         return LoadedVersion(
             digest=contract_digest(config),
-            version_policy=_policy(config.version_policy),
+            version_policy=policy_of(config.version_policy),
             batching=Batching(
                 max(config.max_batch_size, 1),
                 tuple(config.dynamic_batching.preferred_batch_size),
                 config.dynamic_batching.max_queue_delay_microseconds,
             ),
-            instances=tuple(map(_instance, config.instance_group)),
-            statistics=_statistics(statistics),
+            instances=tuple(map(instance_of, config.instance_group)),
+            statistics=statistics_of(statistics),
         )
 
     def close(self) -> None:
@@ -195,7 +195,7 @@ def _indexed(entry: Any) -> IndexedVersion:
     )
 
 
-def _policy(policy: Any) -> str:
+def policy_of(policy: Any) -> str:
     """As in config.pbtxt: `latest 1`, `all`, `specific 1 2`."""
     kind = policy.WhichOneof("policy_choice") or "latest"
     if kind == "specific":
@@ -203,13 +203,14 @@ def _policy(policy: Any) -> str:
     return f"latest {policy.latest.num_versions or 1}" if kind == "latest" else str(kind)
 
 
-def _instance(group: Any) -> str:
+def instance_of(group: Any) -> str:
     """`2 x CPU`, or `1 x GPU 0 1`: instances on each of these devices."""
     kind = type(group).Kind.Name(group.kind).removeprefix("KIND_")
     return " ".join([f"{group.count} x {kind}", *map(str, group.gpus)])
 
 
-def _statistics(found: Any) -> Statistics:
+def statistics_of(found: Any) -> Statistics:
+    """Of a `ModelStatistics` message."""
     requests, queue_ns = found.inference_stats.queue.count, found.inference_stats.queue.ns
     # `inference_stats` counts a merged execution once for each of its requests, `batch_stats` once.
     parts = [(each.compute_input, each.compute_infer, each.compute_output) for each in found.batch_stats]
