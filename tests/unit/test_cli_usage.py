@@ -41,7 +41,7 @@ def test_the_commands_are_those_of_this_version() -> None:
         "score", "publish", "scores", "scores get", "explain", "check", "topics", "topics create",
         "models", "models list", "models load", "models unload", "models status", "models verify", "dlq",
         "dlq list", "dlq show", "dlq replay", "reconcile", "rescore", "doctor", "profile", "ces",
-        "leaderboard",
+        "leaderboard", "import-checkpoint",
     }  # fmt: skip
 
 

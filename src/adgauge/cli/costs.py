@@ -6,12 +6,11 @@ its products are attention's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adgauge.cli.extras import needing
 from adgauge.contract import ModelContract, load_contract
 from adgauge.errors import ConfigurationError
 
@@ -30,7 +29,7 @@ CONVENTION = (
 
 def of_systems(name: str | None, tokens: int | None, size: Size | None, *, runtime: bool) -> Document:
     """Costs of one system, or of all six and their presets."""
-    with _needing("train"):
+    with needing("train"):
         from adgauge.models.profile import profile_system, time_system
         from adgauge.models.registry import SYSTEMS
         from adgauge.models.runtime import hardware
@@ -66,7 +65,7 @@ def of_folder(folder: Path, tokens: int | None, size: Size | None) -> Document:
     """Costs of an exported model, with its contract's inputs, and whether they are the contract's."""
     contract = load_contract(folder)
     _refuse_other_inputs(contract, tokens, size)
-    with _needing("export"):
+    with needing("export"):
         from adgauge.export.onnx_cost import graph_cost, read_graph
     limit = contract.spec.text.token_limit
     shapes = {
@@ -84,7 +83,7 @@ def of_folder(folder: Path, tokens: int | None, size: Size | None) -> Document:
 
 def of_file(path: Path, tokens: int | None, size: Size | None) -> Document:
     """Costs of an ONNX file; what its inputs leave open must be chosen."""
-    with _needing("export"):
+    with needing("export"):
         from adgauge.export.onnx_cost import graph_cost, input_shapes, read_graph
     graph = read_graph(path)
     shapes = input_shapes(graph, tokens, size)
@@ -132,16 +131,3 @@ def _graph_of(folder: Path, contract: ModelContract) -> Path:
     if len(graphs) != 1:
         raise ConfigurationError(f"{folder}: the contract names {len(graphs)} .onnx files, not one")
     return graphs[0]
-
-
-@contextmanager
-def _needing(extra: str) -> Iterator[None]:
-    """Serving installs neither torch nor onnx; raises ConfigurationError that says how to get them."""
-    try:
-        yield
-    except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.partition(".")[0] == "adgauge":
-            raise
-        raise ConfigurationError(
-            f"{exc.name} is not installed: run `pip install 'adgauge[{extra}]'`"
-        ) from exc

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from adgauge import __version__
 from adgauge.cli.arguments import add_json, command_of, count, positive
+from adgauge.cli.import_checkpoint import add_import_checkpoint
 from adgauge.cli.model_arguments import add_models
 from adgauge.cli.profile import add_profile
 from adgauge.cli.quality import add_ces, add_leaderboard
@@ -40,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_profile(commands)
     add_ces(commands)
     add_leaderboard(commands)
+    add_import_checkpoint(commands)
     return parser
 
 

@@ -7,12 +7,13 @@ EfficientNet-B0 sees the picture, MiniLM reads the text, and the two vectors are
     text [B, T ≤ 256] → CLS → 384 ┘
 
 EffiMini-Lite0 has EfficientNet-Lite0 in its place; it is the default model, since package registries carry
-the pretrained weights of both its encoders.
+the pretrained weights of both its encoders. The team's own code has torchvision's EfficientNet-B0, another
+function than that of TensorFlow's weights: it pads evenly and its batch norms have another epsilon.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from adgauge.models.interface import Limits
 from adgauge.models.layers.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig, Stage, lite0
 from adgauge.models.layers.masks import padding_mask
 from adgauge.models.layers.normalize import RGB, Normalize
+from adgauge.models.layers.padding import pad_evenly
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Config:
     """What distinguishes one EffiMini from another."""
 
     image_encoder: EfficientNetConfig | EfficientNetLiteConfig
+    even_padding: bool  # of strided convolutions, as torchvision's; else as TensorFlow's
     mean: RGB
     std: RGB
     text_encoder: BertConfig
@@ -51,6 +54,8 @@ class ImageEncoder(nn.Module):
         else:
             self.features = config.image_encoder.hidden_dim
             self.backbone = EfficientNetModel(config.image_encoder)
+        if config.even_padding:
+            pad_evenly(self.backbone)
 
     def forward(self, image: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] → [B, features]."""
@@ -138,6 +143,7 @@ def effimini_vlm() -> Config:
         image_encoder=EfficientNetConfig(
             image_size=224, width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, dropout_rate=0.2
         ),
+        even_padding=False,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
         text_encoder=_minilm(),
@@ -148,10 +154,29 @@ def effimini_vlm() -> Config:
     )
 
 
+def torchvision_b0() -> EfficientNetConfig:
+    """EfficientNet-B0 with torchvision's batch norms; `even_padding` belongs to it."""
+    return EfficientNetConfig(
+        image_size=224,
+        width_coefficient=1.0,
+        depth_coefficient=1.0,
+        hidden_dim=1280,
+        dropout_rate=0.2,
+        batch_norm_eps=1e-5,
+        batch_norm_momentum=0.1,
+    )
+
+
+def effimini_vlm_torchvision() -> Config:
+    """As `effimini_vlm`, computed as the team's public code and checkpoints compute it."""
+    return replace(effimini_vlm(), image_encoder=torchvision_b0(), even_padding=True)
+
+
 def effimini_lite0() -> Config:
     """The default model: EfficientNet-Lite0 instead of B0, and no unused pooler."""
     return Config(
         image_encoder=lite0(),
+        even_padding=False,
         mean=(0.498, 0.498, 0.498),
         std=(0.502, 0.502, 0.502),
         text_encoder=_minilm(),
@@ -170,6 +195,7 @@ def effimini_tiny() -> Config:
     )
     return Config(
         image_encoder=EfficientNetLiteConfig(stem=8, stages=stages, features=32),
+        even_padding=False,
         mean=(0.498, 0.498, 0.498),
         std=(0.502, 0.502, 0.502),
         text_encoder=BertConfig(

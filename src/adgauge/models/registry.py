@@ -10,7 +10,13 @@ from adgauge.canonical import presets
 from adgauge.canonical.presets import TokenizerFile
 from adgauge.contract import CanonicalSpec
 from adgauge.errors import ConfigurationError
-from adgauge.models.effimini import EffiMini, effimini_lite0, effimini_tiny, effimini_vlm
+from adgauge.models.effimini import (
+    EffiMini,
+    effimini_lite0,
+    effimini_tiny,
+    effimini_vlm,
+    effimini_vlm_torchvision,
+)
 from adgauge.models.interface import RatingModel
 from adgauge.models.latent_query import LatentQuery, latent_query, latent_query_tiny
 from adgauge.models.lora import Lora
@@ -137,6 +143,17 @@ SYSTEMS: Mapping[str, System] = {
 }
 """The six systems of the report and their presets."""
 
+IMPORTED: Mapping[str, System] = {
+    "effimini_vlm_torchvision": System(
+        build=lambda: EffiMini(effimini_vlm_torchvision()),
+        canonical=presets.effimini_vlm,
+        section="4.4",
+        encoders={},  # all its weights come from one checkpoint: `adgauge import-checkpoint`
+    ),
+}
+"""Systems as a team's public code computes them where ours differ, for that team's checkpoints. They cost the
+same and are trained as the system of their section."""
+
 TINY: Mapping[str, System] = {
     "effimini_tiny": System(
         build=lambda: EffiMini(effimini_tiny()),
@@ -176,7 +193,7 @@ TINY: Mapping[str, System] = {
 }
 """One of each with less than a million parameters, for tests."""
 
-MODELS: Mapping[str, System] = {**SYSTEMS, **TINY}
+MODELS: Mapping[str, System] = {**SYSTEMS, **IMPORTED, **TINY}
 
 
 def system(name: str) -> System:
