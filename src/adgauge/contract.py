@@ -23,6 +23,7 @@ DIGEST_PARAMETER = "contract_digest"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(gt=0)]
+Counted = Annotated[int, Field(gt=0, lt=2**63)]
 Natural = Annotated[int, Field(ge=0)]
 
 
@@ -170,8 +171,8 @@ class Protocol(_Frozen):
 class Cost(_Frozen):
     """P and F of the metric CES: parameters, and FLOPs (2·MAC, attention counted) at batch 1."""
 
-    params: Positive
-    flops: Positive
+    params: Counted
+    flops: Counted
     counter: str
 
 
@@ -222,6 +223,8 @@ def load_contract(model_dir: Path) -> ModelContract:
         return ModelContract.model_validate_json(path.read_bytes())
     except FileNotFoundError as exc:
         raise ContractMismatch(f"{path} does not exist; export a model there first") from exc
+    except OSError as exc:
+        raise ContractMismatch(f"cannot read {path}: {exc.strerror}; give the folder of a model") from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"

@@ -160,8 +160,8 @@ def test_a_model_that_breaks_the_protocol_is_warned_of(
 
     assert score(table, "--submission", tmp_path / "out.csv") == 0
     assert capsys.readouterr().err == (
-        "adgauge: warning: brightness breaks the Canonical Inference Protocol (test_time_augmentation):"
-        " it may be refused\n"
+        "adgauge: warning: brightness breaks the Canonical Inference Protocol"
+        " (test_time_augmentation = true): it may be refused\n"
     )
     assert (tmp_path / "out.csv").read_text().startswith("item_id,score,params,flops\n")
 

@@ -152,11 +152,11 @@ def test_wrong_use_is_exit_2(arguments: str, complaint: str, capsys: Output) -> 
     [
         (
             "ces --plcc 0.4 --params-m 27706365 --flops-g 6.8",
-            "params is 27706365; it must be in millions of parameters, 0.001 to 20,000",
+            "params is 27706365; it must be in millions of parameters, 0.1 to 20,000",
         ),
         (
             "ces --plcc 0.4 --params-m 27.7 --flops-g 6811000000",
-            "flops is 6811000000; it must be in GFLOPs for one item, 0.001 to 100,000",
+            "flops is 6811000000; it must be in GFLOPs for one item, 0.01 to 100,000",
         ),
         ("ces --plcc 0.4 --params-m 1 --flops-g 1 --weight 2", "weight is 2.0; it must lie between 0 and 1"),
         ("ces --plcc 0 --params-m 1 --flops-g 1 --gamma=-1", "gamma is -1.0; it must be a number from 0"),
@@ -339,11 +339,11 @@ BAD: dict[str, tuple[str, Callable[[list[str]], object], str]] = {
     ),
     "params in ones": (
         SUBMISSION, lambda lines: lines.__setitem__(1, "B000,4,27706365,6.81"),
-        "{file}, line 2: params is 27706365; it must be in millions of parameters, 0.001 to 20,000",
+        "{file}, line 2: params is 27706365; it must be in millions of parameters, 0.1 to 20,000",
     ),
     "flops in ones": (
         SUBMISSION, lambda lines: lines.__setitem__(1, "B000,4,27.71,6811128768"),
-        "{file}, line 2: flops is 6811128768; it must be in GFLOPs for one item, 0.001 to 100,000",
+        "{file}, line 2: flops is 6811128768; it must be in GFLOPs for one item, 0.01 to 100,000",
     ),
     "params that are no number": (
         SUBMISSION, lambda lines: lines.__setitem__(1, "B000,4,27.7M,6.81"),
@@ -355,7 +355,8 @@ BAD: dict[str, tuple[str, Callable[[list[str]], object], str]] = {
     ),
     "a column too few": (
         SUBMISSION, lambda lines: lines.__setitem__(0, "item_id,score,params"),
-        "{file}, line 1: column flops is missing; needed are item_id,score,params,flops",
+        "{file}, line 1: column flops is missing; needed are item_id,score,params,flops,"
+        " there is item_id,score,params",
     ),
     "an unknown column": (
         SUBMISSION, lambda lines: lines.__setitem__(0, "item_id,score,params,flops,runtime"),
@@ -379,7 +380,7 @@ BAD: dict[str, tuple[str, Callable[[list[str]], object], str]] = {
     ),
     "an empty file": (
         SUBMISSION, lambda lines: lines.clear(),
-        "{file}, line 1: column item_id is missing; needed are item_id,score,params,flops",
+        "{file}, line 1: column item_id is missing; needed are item_id,score,params,flops, there is nothing",
     ),
     "a rating out of range": (
         LABELS, lambda lines: lines.__setitem__(1, "B039,0,3"),
@@ -403,7 +404,8 @@ BAD: dict[str, tuple[str, Callable[[list[str]], object], str]] = {
     ),
     "labels without ratings": (
         LABELS, lambda lines: lines.__setitem__(0, "item_id,rating,rating_number"),
-        "{file}, line 1: column average_rating is missing; needed are average_rating",
+        "{file}, line 1: column average_rating is missing; needed are average_rating,"
+        " there is item_id,rating,rating_number",
     ),
     "no labels": (
         LABELS, lambda lines: lines.__delitem__(slice(1, None)),
@@ -492,3 +494,35 @@ def test_a_plot_without_matplotlib_says_what_to_install(
     assert main(["leaderboard", "--plot", f"{tmp_path}/board.png"]) == 1
     assert capsys.readouterr().err == "adgauge: a plot needs matplotlib: pip install 'adgauge[plot]'\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_say_how_many_items_they_leave(labelled: Path, capsys: Output) -> None:
+    edit(labelled / LABELS, lambda lines: lines.__setitem__(1, lines[1].rpartition(",")[0] + ",1000000000"))
+    assert main(placing(labelled, "--by-rating-number")) == 0
+    assert "which tell as much as 1 that count alike" in capsys.readouterr().out
+    assert main(placing(labelled, "--by-rating-number", "--json")) == 0
+    placed = json.loads(capsys.readouterr().out)["submission"]
+    assert 1 <= placed["effective_n"] < 1.01
+    assert (placed["fisher"]["low"], placed["fisher"]["high"]) == (-1, 1)
+
+
+def test_ids_that_differ_by_a_space_are_both_named(labelled: Path, capsys: Output) -> None:
+    edit(labelled / LABELS, lambda lines: lines.__setitem__(1, lines[1].replace(",", " ,", 1)))
+    assert main(placing(labelled)) == 1
+    told = capsys.readouterr().err
+    first = (labelled / LABELS).read_text().splitlines()[1].partition(",")[0]
+    assert f"item_id {first!r} is labelled and missing from the submission" in told
+    assert f"(which has {first.strip()!r})" in told
+
+
+def test_csv_holds_no_model(capsys: Output) -> None:
+    with pytest.raises(SystemExit):
+        main(["leaderboard", "--csv", "--model", "model_repository/effimini_lite0"])
+    assert "--csv holds the table alone" in capsys.readouterr().err
+
+
+def test_endings_may_be_written_in_capitals(tmp_path: Path, capsys: Output) -> None:
+    path = tmp_path / "BOARD.PNG"
+    assert main(["leaderboard", "--plot", str(path)]) == 0
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"

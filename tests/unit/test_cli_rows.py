@@ -123,3 +123,34 @@ def test_an_error_elsewhere_is_not_blamed_on_the_file(tmp_path: Path) -> None:
     with pytest.raises(BrokenPipeError):
         closed_pipe()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "target.txt"
+    link = tmp_path / "link.txt"
+    link.symlink_to(target)
+
+    with line_file(link) as write:
+        write("a line")
+
+    assert link.is_symlink()
+    assert target.read_text() == "a line"
+    assert [path.name for path in target.parent.iterdir()] == ["target.txt"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_regular_file_is_left_as_it_is(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "there.csv"
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    before = path.lstat()
+
+    with pytest.raises(ConfigurationError, match=r"there.csv: it is no regular file"), row_file(path):
+        raise AssertionError("nothing may be done before the refusal")
+    assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
+
+
+@pytest.mark.parametrize(("name", "why"), [("-", "cannot write to -"), ("", "it is no regular file")])
+def test_a_name_that_is_no_files_is_refused(name: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why), line_file(Path(name)):
+        raise AssertionError("nothing may be done before the refusal")

@@ -169,3 +169,27 @@ def test_a_catalog_is_not_overwritten_by_its_scores(
     assert main(["score", str(catalog), "-o", str(tmp_path / "." / "products.jsonl")]) == 1
     assert "must be different files" in capsys.readouterr().err
     assert catalog.read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("command", [["leaderboard"], ["leaderboard", "--csv"], ["leaderboard", "--json"]])
+def test_output_that_cannot_be_written_is_one_line(command: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "adgauge.cli", *command],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "adgauge: cannot write the output: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("name", ["contract.json", "contract.json/contract.json"])
+def test_a_contract_where_no_folder_is_is_one_line(
+    brightness_dir: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = brightness_dir / name
+    assert main(["ces", "--plcc", "0.3", "--model", str(folder)]) == 1
+    assert capsys.readouterr().err == (
+        f"adgauge: cannot read {folder / 'contract.json'}: Not a directory; give the folder of a model\n"
+    )

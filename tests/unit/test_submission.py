@@ -67,6 +67,13 @@ def test_where_a_product_is_missing_or_double_the_lines_are_named(
     assert "--rejects FILE" in str(error.value)
 
 
+def test_a_submission_without_a_product_is_refused() -> None:
+    submission = Submission(lambda _: None, COST)
+
+    with pytest.raises(ConfigurationError, match="the input holds no product"):
+        submission.require_complete("out.csv", [])
+
+
 def test_only_a_model_that_breaks_the_protocol_is_warned_of(tmp_path: Path) -> None:
     canonical = contract(tmp_path)
     ensemble = canonical.model_copy(

@@ -24,11 +24,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as it is where standard output is closed
+                sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough (`| head`); nothing may be written to the pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()  # the reader has seen enough (`| head`)
         return BROKEN_PIPE
+    except OSError as error:
+        _write_no_more()
+        print(f"adgauge: cannot write the output: {error.strerror or error}", file=sys.stderr)
+        return FAILED
+
+
+def _write_no_more() -> None:
+    """What is left in the buffer would be written, and fail again, at exit."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str] | None) -> int:

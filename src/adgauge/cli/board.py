@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -61,7 +62,8 @@ def as_csv(board: Board, stream: TextIO) -> None:
     table.writerows(rows)
     if board.placed is not None:
         stands = _flat(board.placed.standing)
-        plcc = {"team": board.placed.name, "plcc": board.placed.plcc, "source": "submission"}
+        known = "" if math.isnan(board.placed.plcc) else board.placed.plcc
+        plcc = {"team": board.placed.name, "plcc": known, "source": "submission"}
         table.writerow(plcc | stands)
 
 
@@ -135,7 +137,8 @@ def _recount_table(rows: tuple[Recounted, ...]) -> Iterator[Sequence[str]]:
 
 def _placed_lines(placed: Placed) -> Iterator[str]:
     stands = placed.standing
-    weighted = ", weighted by rating_number" if placed.weighted else ""
+    as_many = f", which tell as much as {placed.effective_n:.0f} that count alike"
+    weighted = f", weighted by rating_number{as_many}" if placed.weighted else ""
     yield f"{placed.name}: {placed.n} labelled items{weighted}"
     intervals = f"{_interval(placed.fisher)} (Fisher z), {_interval(placed.bootstrap)} (bootstrap)"
     yield f"PLCC {placed.plcc:.4f}  95 % {intervals}"

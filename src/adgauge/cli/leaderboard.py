@@ -15,7 +15,7 @@ import numpy as np
 
 from adgauge.cli.board import Board, as_csv, as_text
 from adgauge.cli.ces import model_as_json
-from adgauge.cli.rows import replacing
+from adgauge.cli.rows import replacing, writing
 from adgauge.cli.terminal import printable
 from adgauge.contract import ModelContract, load_contract
 from adgauge.errors import ConfigurationError
@@ -43,12 +43,12 @@ class Wanted:
 
 def show_leaderboard(wanted: Wanted, *, plot: Path | None, form: Literal["text", "csv", "json"]) -> int:
     """Print it, and draw it to `plot`; raises ConfigurationError for what is wrong with a file."""
-    if plot is not None and plot.suffix not in FORMATS:
+    if plot is not None and plot.suffix.lower() not in FORMATS:
         raise ConfigurationError(f"cannot draw {plot}: its name must end in {', '.join(FORMATS)}")
     board = _board(wanted)
     if plot is not None:
-        with replacing(plot) as temporary:
-            draw(temporary, plot.suffix, board.rows, board.recounted, board.placed)
+        with replacing(plot) as temporary, writing(plot):
+            draw(temporary, plot.suffix.lower(), board.rows, board.recounted, board.placed)
     if form == "json":
         print(json.dumps(_without_nan(_as_json(board)), ensure_ascii=False))
     elif form == "csv":

@@ -57,7 +57,7 @@ def _add_score(commands: Commands) -> None:
     command.add_argument(
         "file",
         metavar="FILE",
-        help="one product a line, or .csv with parent_asin and image_paths; .gz too; - is standard input",
+        help="one product a line (- is standard input), or .csv with parent_asin and image_paths; .gz too",
     )
     command.add_argument(
         "-o", "--output", type=Path, help="scores as .jsonl, .csv or .parquet; else they are printed"

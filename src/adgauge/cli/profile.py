@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adgauge.cli.arguments import Commands
 
 ALL = "all"
+LARGEST_SIDE = 8192  # pixels
 
 
 def add_profile(commands: Commands) -> None:
@@ -44,7 +45,10 @@ def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: height x width, such as 224x224")
-    return int(found[1]), int(found[2])
+    size = int(found[1][:9]), int(found[2][:9])
+    if max(size) > LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"{text} is too large: {LARGEST_SIDE} at most")
+    return size
 
 
 def _profile(arguments: argparse.Namespace) -> int:

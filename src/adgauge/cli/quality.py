@@ -67,7 +67,10 @@ def add_leaderboard(commands: Commands) -> None:
         "--recount", action="store_true", help="also with our count of P and F, in one convention"
     )
     command.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw PLCC against cost, as .png, .svg or .pdf"
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw PLCC against cost, as .png, .svg or .pdf (extra `plot`)",
     )
     command.add_argument("--submission", type=Path, metavar="FILE", help="CSV item_id,score,params,flops")
     command.add_argument(
@@ -117,6 +120,8 @@ def _leaderboard(command: argparse.ArgumentParser, arguments: argparse.Namespace
         command.error("--submission and --labels need each other")
     if arguments.submission is None and (arguments.name is not None or arguments.by_rating_number):
         command.error("--name and --by-rating-number are of a --submission")
+    if arguments.csv and arguments.model is not None:
+        command.error("--csv holds the table alone; --model goes with text and --json")
     from adgauge.cli.leaderboard import Wanted, show_leaderboard
 
     return show_leaderboard(

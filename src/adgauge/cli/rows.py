@@ -59,7 +59,7 @@ def row_file(path: Path) -> Iterator[Write]:
     if path.suffix not in _FORMATS:
         raise ConfigurationError(f"cannot write {path}: its name must end in {', '.join(_FORMATS)}")
     with replacing(path) as temporary:
-        with _writing(path):
+        with writing(path):
             write, close = _FORMATS[path.suffix](temporary)
         with _closing(path, close):
             yield partial(_write, path, write)
@@ -69,7 +69,7 @@ def row_file(path: Path) -> Iterator[Write]:
 def line_file(path: Path) -> Iterator[Callable[[str], None]]:
     """Write lines of text to `path`, in the same way."""
     with replacing(path) as temporary:
-        with _writing(path):
+        with writing(path):
             stream = temporary.open("w", encoding="utf-8")
         with _closing(path, stream.close):
             yield partial(_write, path, stream.write)
@@ -77,22 +77,38 @@ def line_file(path: Path) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place at the end, or vanishes on an error."""
-    with _writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """A temporary file beside `path` that takes its place at the end, or vanishes on an error.
+
+    Of a link it is the target's place. Raises ConfigurationError for what can be no file's: a rename over a
+    device would be the end of the device.
+    """
+    place = _place(path)
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
         os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with _writing(path):
+        with writing(path):
             temporary.chmod(0o644)  # temporary files are private
-            temporary.replace(path)
+            temporary.replace(place)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _place(path: Path) -> Path:
+    if str(path) == "-":
+        raise ConfigurationError("cannot write to -: give the name of a file, or leave the option out")
+    with writing(path):
+        place = path.resolve()
+        if place.exists() and not place.is_file():
+            raise ConfigurationError(f"cannot write {path}: it is no regular file")
+    return place
+
+
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Raise ConfigurationError, which names the path, for an OSError of writing to it."""
     try:
         yield
     except OSError as exc:
@@ -107,12 +123,12 @@ def _closing(path: Path, close: Callable[[], object]) -> Iterator[None]:
         with suppress(OSError):
             close()
         raise
-    with _writing(path):
+    with writing(path):
         close()
 
 
 def _write(path: Path, write: Callable[[Any], object], what: object) -> None:
-    with _writing(path):
+    with writing(path):
         write(what)
 
 

@@ -35,6 +35,8 @@ class Submission:
     def require_complete(self, name: str, unscored: Sequence[int]) -> None:
         """Raise ConfigurationError unless every line had a score and an id of its own."""
         wrong = [f"{named_lines(unscored)} without a score"] if unscored else []
+        if not self._lines and not unscored:
+            wrong.append("the input holds no product")
         if self._repeated:
             wrong.append(f"more than once: {named(self._repeated)}")
         if wrong:

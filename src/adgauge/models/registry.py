@@ -199,7 +199,8 @@ MODELS: Mapping[str, System] = {**SYSTEMS, **IMPORTED, **TINY}
 def system(name: str) -> System:
     """What is registered under a name; raises ConfigurationError that lists the names there are."""
     if name not in MODELS:
-        raise ConfigurationError(f"there is no model {name!r}; there are {', '.join(MODELS)}")
+        known = (each for each in MODELS if each not in TINY)
+        raise ConfigurationError(f"there is no model {name!r}; there are {', '.join(known)}")
     return MODELS[name]
 
 

@@ -12,10 +12,10 @@ from enum import StrEnum
 from adgauge.errors import ConfigurationError
 from adgauge.quality.metrics import plcc_plus
 
-PARAMS_M = (0.001, 20_000.0)
-"""From a thousand parameters to twenty billions: what lies outside was given in another unit."""
-FLOPS_G = (0.001, 100_000.0)
-"""From a million FLOPs to a hundred TFLOPs."""
+PARAMS_M = (0.1, 20_000.0)
+"""From a hundred thousand parameters to twenty billions: what lies outside was given in another unit."""
+FLOPS_G = (0.01, 100_000.0)
+"""From ten million FLOPs to a hundred TFLOPs."""
 
 
 class CesForm(StrEnum):
@@ -29,8 +29,8 @@ class CesForm(StrEnum):
 class Budget:
     """The parameters of Eq. (2) and (3), the report's by default.
 
-    Raises ConfigurationError for a target or a sensitivity that is not positive and finite, a weight outside
-    [0, 1] and a cap below 0.
+    Raises ConfigurationError for a target or a sensitivity outside [1e-6, 1e12], a weight outside [0, 1] and
+    a cap below 0.
     """
 
     target_params_m: float = 1000.0  # P_tgt
@@ -42,8 +42,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name in ("target_params_m", "target_flops_g", "alpha", "beta"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; it must be a positive number")
+            if not 1e-6 <= getattr(self, name) <= 1e12:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; it must lie in [1e-6, 1e12]")
         if not 0 <= self.weight <= 1:
             raise ConfigurationError(f"weight is {self.weight}; it must lie between 0 and 1")
         if not 0 <= self.gamma < math.inf:

@@ -103,7 +103,9 @@ def fisher_interval(correlation: float, n: float, confidence: float = 0.95) -> I
         return UNKNOWN
     if n <= FEWEST_PAIRS:
         return Interval(-1.0, 1.0)
-    if abs(correlation) >= 1:
+    if abs(correlation) > 1 + _ROUNDING:
+        raise ValueError(f"correlation is {correlation}; it must lie in [-1, 1]")
+    if abs(correlation) > 1 - _ROUNDING:
         return Interval(correlation, correlation)
     reach = NormalDist().inv_cdf((1 + confidence) / 2) / math.sqrt(n - 3)
     center = math.atanh(correlation)

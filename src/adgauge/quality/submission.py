@@ -49,6 +49,7 @@ class Placed:
     name: str
     n: int
     weighted: bool
+    effective_n: float  # how many equally weighted items tell as much
     plcc: float
     fisher: Interval
     bootstrap: Interval
@@ -91,13 +92,15 @@ def place_submission(
     ratings = np.array([label.rating for label in labels.values()])
     weights = _weights(labels) if by_rating_number else None
     correlation = plcc(scores, ratings, weights)
+    counting = effective_n(scores, ratings, weights)
     stands = standing(correlation, submission.params_m, submission.flops_g, budget)
     return Placed(
         name=name,
         n=len(labels),
         weighted=by_rating_number,
+        effective_n=counting,
         plcc=correlation,
-        fisher=fisher_interval(correlation, effective_n(scores, ratings, weights)),
+        fisher=fisher_interval(correlation, counting),
         bootstrap=bootstrap_interval(scores, ratings, rng, weights=weights),
         srcc=srcc(scores, ratings, weights),
         mae=mae(scores, ratings, weights),
@@ -119,7 +122,7 @@ def read_submission(path: Path) -> Submission:
         for name, here, first in zip(("params", "flops"), costs, declared, strict=True):
             if here != first:
                 raise ConfigurationError(
-                    f"{where}: {name} is {here:g}, on the first row it is {first:g}; all must be equal"
+                    f"{where}: {name} is {here:.15g}, on the first row it is {first:.15g}; all must be equal"
                 )
     if declared is None:
         raise ConfigurationError(f"{path} holds no rows; it must hold one for each item")
@@ -128,11 +131,12 @@ def read_submission(path: Path) -> Submission:
 
 def read_labels(path: Path) -> Mapping[str, Label]:
     """Read and check a file of labels: id → label, in the file's order."""
-    if not path.name.endswith(LABEL_ENDINGS):
+    if not path.name.lower().endswith(LABEL_ENDINGS):
         raise ConfigurationError(
             f"cannot read labels from {path}: its name must end in {', '.join(LABEL_ENDINGS)}"
         )
-    items = _json_rows(path) if ".jsonl" in path.suffixes else _csv_rows(path, ("average_rating",), ())
+    is_json = path.name.lower().endswith((".jsonl", ".jsonl.gz"))
+    items = _json_rows(path) if is_json else _csv_rows(path, ("average_rating",), ())
     labels: dict[str, Label] = {}
     for where, row in items:
         id_field = next((name for name in ID_COLUMNS if name in row), None)
@@ -176,8 +180,10 @@ def _require_same_ids(scores: Mapping[str, float], labels: Mapping[str, Label]) 
         (unknown, "of the submission is not among the labels"),
     ):
         if items:
+            beside = f" (which has {unknown[0]!r})" if missing and unknown else ""
             raise ConfigurationError(
-                f"item_id {items[0]!r} {complaint}, {len(items)} in all; both must name the same items"
+                f"item_id {items[0]!r} {complaint}{beside}, {len(items)} in all;"
+                " both must name the same items"
             )
 
 
@@ -229,7 +235,8 @@ def _csv_rows(
 def _require_columns(path: Path, header: Sequence[str], required: Sequence[str], only: Sequence[str]) -> None:
     if absent := [name for name in required if name not in header]:
         raise ConfigurationError(
-            f"{path}, line 1: column {absent[0]} is missing; needed are {','.join(required)}"
+            f"{path}, line 1: column {absent[0]} is missing; needed are {','.join(required)},"
+            f" there is {','.join(header)[:200] or 'nothing'}"
         )
     if foreign := [name for name in header if only and name not in only]:
         raise ConfigurationError(
@@ -258,7 +265,7 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
 
 def _lines(path: Path) -> Iterator[str]:
     """Lines as they are, for `csv` to find their ends; a byte order mark is passed over."""
-    opened = gzip.open if path.suffix == ".gz" else open
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             yield from file
