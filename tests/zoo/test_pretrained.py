@@ -643,3 +643,11 @@ def test_what_the_hub_has_is_used_where_that_is_allowed(form: str, bert: Path, t
     bert.rename(cached / "snapshots" / revision)
     told = run(FROM_THE_HUB, HF_HUB_CACHE=str(tmp_path / "cache"))
     assert told == [{"text_encoder.backbone": MINILM_BERT}, norm.tolist()]
+
+
+def test_a_system_without_published_weights_is_said_to_be_random(caplog: pytest.LogCaptureFixture) -> None:
+    loaded = from_pretrained("effimini_tiny")
+    assert loaded.origins == {}
+    assert caplog.messages == [
+        "effimini_tiny: no published weights are known for it; all of its weights are random"
+    ]

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from adgauge.canonical.presets import TokenizerFile
 from adgauge.contract import CanonicalSpec
+from adgauge.models.layers.attention import MultiHeadAttention
+from adgauge.models.layers.normalize import Normalize
 from adgauge.models.registry import MODELS, SYSTEMS, TINY, Model, build, system
 
 MODEL_FILES = Path(__file__).resolve().parents[2] / "src" / "adgauge" / "models"
@@ -231,3 +233,72 @@ def test_configurations_cannot_be_changed_by_accident() -> None:
         each = system(name)
         with pytest.raises(AttributeError):
             setattr(each, fields(each)[0].name, None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_ratings_keep_their_digits_under_autocast(name: str) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        made = scores(ready(name), inputs(name, 2))
+    assert made.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_batch_norms_remember_more_than_the_last_batch(name: str) -> None:
+    norms = [each for each in _on_meta(name).modules() if isinstance(each, torch.nn.BatchNorm2d)]
+    assert all(norm.momentum is not None and norm.momentum <= 0.1 for norm in norms)
+
+
+@pytest.mark.parametrize("name", ["effimini_vlm", "effimini_vlm_torchvision"])
+@torch.no_grad()
+def test_a_large_model_with_random_weights_sees_pictures(name: str) -> None:
+    encoder = ready(name).image_encoder
+    image = torch.randint(
+        0, 256, (1, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
+    seen, inverted = encoder(image), encoder(255 - image)
+    assert (seen - inverted).norm() > 1e-3 * seen.norm() > 0
+
+
+# What neither P nor F shows: a wrong one would train and serve without a word.
+PUBLISHED_STATISTICS = {
+    "effimini_vlm": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "effimini_vlm_torchvision": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "effimini_lite0": ((0.498, 0.498, 0.498), (0.502, 0.502, 0.502)),
+    "smolvlm_olacnqoddchl": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "smolvlm_wleach": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "lovif_clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "lovif_roberta": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "latent_query": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "latent_query_k1": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "pinco": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - set(TINY)))
+def test_pixels_are_normalised_as_the_encoder_was_pretrained(name: str) -> None:
+    means, deviations = PUBLISHED_STATISTICS[name]
+    normalize = build_normalize(name)
+    assert (normalize.mean.flatten() / 255).tolist() == pytest.approx(means, abs=1e-6)
+    assert (normalize.std.flatten() / 255).tolist() == pytest.approx(deviations, abs=1e-6)
+
+
+def build_normalize(name: str) -> Normalize:
+    found = build(name).image_encoder.normalize
+    assert isinstance(found, Normalize)
+    return found
+
+
+@pytest.mark.parametrize("name", ["lovif_clip", "lovif_roberta", "latent_query", "pinco"])
+def test_fusions_have_eight_heads_and_drop_a_tenth(name: str) -> None:
+    fusion = _on_meta(name).fusion
+    attentions = [each for each in fusion.modules() if isinstance(each, MultiHeadAttention)]
+    assert {each.heads for each in attentions} == {8}
+    assert {each.p for each in fusion.modules() if isinstance(each, torch.nn.Dropout)} == {0.1}
+
+
+def test_smolvlms_pictures_are_resized_bilinearly_and_category_ids_keep_their_order() -> None:
+    resized = {name: spec_of(name).image.interpolation for name in SYSTEMS if name.startswith("smolvlm")}
+    assert resized == {"smolvlm_olacnqoddchl": "bilinear", "smolvlm_wleach": "bilinear"}
+    categories = spec_of("pinco").categories
+    assert (len(categories), list(categories)) == (33, sorted(categories))

@@ -54,6 +54,7 @@ class ImageEncoder(nn.Module):
         else:
             self.features = config.image_encoder.hidden_dim
             self.backbone = EfficientNetModel(config.image_encoder)
+            _let_pictures_through(self.backbone)
         if config.even_padding:
             pad_evenly(self.backbone)
 
@@ -62,6 +63,15 @@ class ImageEncoder(nn.Module):
         output = self.backbone(self.normalize(image))
         pooled: Tensor = output if isinstance(output, Tensor) else output.pooler_output
         return pooled
+
+
+def _let_pictures_through(network: nn.Module) -> None:
+    """Random weights to learn from: transformers' have norms near zero, of which 49 leave nothing."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
 
 class TextEncoder(nn.Module):
@@ -124,7 +134,19 @@ class EffiMini(nn.Module):
         image_features = self.image_encoder(image)
         text_features = self.text_encoder(input_ids, attention_mask)
         rating: Tensor = self.head(self.fusion(image_features, has_image, text_features))
-        return rating.clamp(*self.score_range)
+        return rating.float().clamp(*self.score_range)
+
+
+def _b0(batch_norm_eps: float, batch_norm_momentum: float) -> EfficientNetConfig:
+    return EfficientNetConfig(
+        image_size=224,
+        width_coefficient=1.0,
+        depth_coefficient=1.0,
+        hidden_dim=1280,
+        dropout_rate=0.2,
+        batch_norm_eps=batch_norm_eps,
+        batch_norm_momentum=batch_norm_momentum,
+    )
 
 
 def _minilm() -> BertConfig:
@@ -140,9 +162,8 @@ def _minilm() -> BertConfig:
 def effimini_vlm() -> Config:
     """The report's model: 27.7 M parameters, 6.8 GFLOPs at 256 tokens."""
     return Config(
-        image_encoder=EfficientNetConfig(
-            image_size=224, width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, dropout_rate=0.2
-        ),
+        # transformers' momentum of 0.99 is TensorFlow's, which torch counts the other way.
+        image_encoder=_b0(batch_norm_eps=1e-3, batch_norm_momentum=0.01),
         even_padding=False,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
@@ -156,15 +177,7 @@ def effimini_vlm() -> Config:
 
 def torchvision_b0() -> EfficientNetConfig:
     """EfficientNet-B0 with torchvision's batch norms; `even_padding` belongs to it."""
-    return EfficientNetConfig(
-        image_size=224,
-        width_coefficient=1.0,
-        depth_coefficient=1.0,
-        hidden_dim=1280,
-        dropout_rate=0.2,
-        batch_norm_eps=1e-5,
-        batch_norm_momentum=0.1,
-    )
+    return _b0(batch_norm_eps=1e-5, batch_norm_momentum=0.1)
 
 
 def effimini_vlm_torchvision() -> Config:
@@ -174,16 +187,12 @@ def effimini_vlm_torchvision() -> Config:
 
 def effimini_lite0() -> Config:
     """The default model: EfficientNet-Lite0 instead of B0, and no unused pooler."""
-    return Config(
+    return replace(
+        effimini_vlm(),
         image_encoder=lite0(),
-        even_padding=False,
         mean=(0.498, 0.498, 0.498),
         std=(0.502, 0.502, 0.502),
-        text_encoder=_minilm(),
         pooler=False,
-        hidden=(512, 256),
-        dropout=0.1,
-        score_range=(1.0, 5.0),
     )
 
 

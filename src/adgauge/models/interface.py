@@ -54,5 +54,6 @@ class RatingModel(Protocol):
         `image` is uint8 [B, 3, H, W], or [B, K, 3, H, W] where the contract shows K pictures (anything where
         `has_image`, float32 [B, K], is 0); `input_ids` and `attention_mask` int64 [B, T] with T at most the
         token limit. PinCO is also given `category_id`, int64 [B, 1], and `numeric`, float32 [B, N]. These are
-        `CanonicalSpec.tensors()`, in that order. Rows do not influence each other.
+        `CanonicalSpec.tensors()`, in that order. In evaluation rows do not influence each
+        other; in training batch norms make them.
         """

@@ -56,6 +56,8 @@ def from_pretrained(name: str, source: Path | None = None, *, hub: bool = False)
 
 def load_system(name: str, known: System, source: Path | None = None, *, hub: bool = False) -> Loaded:
     """As `from_pretrained`, for a system that need not be registered; `name` is for messages."""
+    if not known.encoders:
+        logger.warning("%s: no published weights are known for it; all of its weights are random", name)
     if source is not None and not source.is_dir():
         raise ConfigurationError(f"source: {source} is no folder; it must hold one for each published model")
     model = known.build()

@@ -8,7 +8,8 @@ from torch import Tensor
 def scaled_sigmoid(raw: Tensor, score_range: tuple[float, float]) -> Tensor:
     """Any real number → strictly within the range; the report's systems but EffiMini use it."""
     low, high = score_range
-    return low + (high - low) * raw.sigmoid()
+    # In float32 under autocast too: 16 bits have 23 numbers where ratings lie.
+    return low + (high - low) * raw.float().sigmoid()
 
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
