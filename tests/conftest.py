@@ -131,6 +131,6 @@ def brightness_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def triton_url(workspace: Workspace, brightness_dir: Path) -> str:
     """A tritonserver that serves the model `brightness`: score = 1 + 4 * mean(image) / 255."""
     venv = EmbeddedSettings().triton_venv
-    triton = start_triton(workspace, venv=venv, repository=brightness_dir.parent, models=["brightness"])
+    triton = start_triton(workspace, venv=venv, repository=brightness_dir.parents[1], models=["brightness"])
     triton.wait_until_ready()
     return triton.url

@@ -87,6 +87,7 @@ def contract(folder: Path, **changes: Any) -> ModelContract:
         "version": 1,
         "target": "average_rating",
         "precision": "fp32",
+        "cpu_runtime": "onnxruntime",
         "spec": {
             "image": image,
             "text": changes.pop("text", None) or text_spec(folder),
@@ -95,7 +96,8 @@ def contract(folder: Path, **changes: Any) -> ModelContract:
         },
         "inputs": tuple(tensor(each, image, len(numeric)) for each in holds),
         "outputs": (TensorSpec(name="score", dtype="float32", shape=(1,), holds="score"),),
-        "weights": {"1/model.onnx": "0" * 64},
+        "weights": {"model.onnx": "0" * 64},
+        "companions": {},
         "score_range": (1.0, 5.0),
         "tolerance": 1e-4,
         "protocol": dict.fromkeys(("fixed_size", "fixed_token_limit", "single_forward"), True)

@@ -205,9 +205,9 @@ def main(arguments: Sequence[str]) -> int:
     """Assemble every model of the repository; 1 with one line when something is missing."""
     root = Path(arguments[0]) if arguments else load_settings(EmbeddedSettings).model_repository
     try:
-        for plan in sorted(root.glob(f"*/{ASSEMBLY_FILE}")):
+        for plan in sorted(root.glob(f"*/*/{ASSEMBLY_FILE}")):
             wrote = assemble(plan.parent)
-            print(f"{plan.parent.name}: {'assembled' if wrote else 'complete'}")
+            print(f"{plan.parent.relative_to(root)}: {'assembled' if wrote else 'complete'}")
     except (ConfigurationError, OSError) as error:
         print(f"assemble: {error}", file=sys.stderr)
         return 1

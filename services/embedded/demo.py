@@ -20,6 +20,7 @@ from services.embedded.settings import EmbeddedSettings
 from services.embedded.stack import Stack, running_stack
 
 MODEL = "effimini_lite0"
+VERSION = "1"
 MAX_RECORD_BYTES = 2**20
 STALL_S = 60.0
 """The demo gives up when no record is decided for so long."""
@@ -51,7 +52,7 @@ def run_demo(path: Path) -> int:
             f"servers   broker {stack.kafka_bootstrap} · redis {stack.redis_url} · triton {stack.triton_url}"
         )
         create_topics(stack)
-        scorer = start_scorer(stack, settings.model_repository / MODEL, path.parent.resolve())
+        scorer = start_scorer(stack, settings.model_repository / MODEL / VERSION, path.parent.resolve())
         scorer.wait_until_assigned()
         print(f"scorer    ready after {time.monotonic() - started:.1f} s · metrics at {scorer.metrics_url}")
         before = triton_samples(stack)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adgauge.contract import CONTRACT_FILE, load_contract, require_files
+from adgauge.contract import load_contract, require_files, version_folders
 from services.embedded.guard import SHARED_MEMORY
 from services.embedded.ports import HOST, claim, free_port
 from services.embedded.probes import http_ok
@@ -100,8 +100,8 @@ def start_triton(
     for model in models:
         if not (repository / model).is_dir():
             raise ServerFailed(f"there is no model {model} in {repository}: set ADGAUGE_MODEL_REPOSITORY")
-        if (repository / model / CONTRACT_FILE).is_file():
-            require_files(repository / model, load_contract(repository / model))
+        for version in version_folders(repository / model).values():
+            require_files(version, load_contract(version))
     require_space(SHARED_MEMORY, NEEDED_SHM_BYTES, "free some (in a container: --shm-size=256m)")
     environment = find_environment(venv.absolute())
     backends = _link_backends(environment, workspace)

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from adgauge.adapters.settings import load_settings
-from services.embedded.demo import MODEL
+from services.embedded.demo import MODEL, VERSION
 from services.embedded.scorer import connection_variables, create_topics, start_scorer
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.stack import running_stack
@@ -30,9 +30,9 @@ def run_up(images: Path) -> int:
     settings = load_settings(EmbeddedSettings)
     with running_stack(settings, [MODEL]) as stack:
         create_topics(stack)
-        scorer = start_scorer(stack, settings.model_repository / MODEL, images)
+        scorer = start_scorer(stack, settings.model_repository / MODEL / VERSION, images)
         variables = connection_variables(stack) | {
-            "ADGAUGE_MODEL_DIR": str(settings.model_repository / MODEL)
+            "ADGAUGE_MODEL_DIR": str(settings.model_repository / MODEL / VERSION)
         }
         exports = "\n".join(f"  export {name}={value}" for name, value in variables.items())
         print(_TRY.format(exports=exports, images=images, metrics=scorer.metrics_url), flush=True)

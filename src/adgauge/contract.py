@@ -18,13 +18,19 @@ from adgauge.errors import ContractMismatch
 
 CONTRACT_FILE = "contract.json"
 GOLDEN_FILE = "golden.jsonl"
-DIGEST_PARAMETER = "contract_digest"
-"""The parameter of Triton's `config.pbtxt` that names the contract which the served files fulfil."""
+
+
+def digest_parameter(version: int) -> str:
+    """The parameter of Triton's `config.pbtxt` that names the contract of a version, of which it may serve several."""
+    return f"contract_digest.{version}"
+
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(gt=0)]
 Counted = Annotated[int, Field(gt=0, lt=2**63)]
 Natural = Annotated[int, Field(ge=0)]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+CpuRuntime = Literal["onnxruntime", "openvino"]
 
 
 class _Frozen(BaseModel):
@@ -190,11 +196,15 @@ class ModelContract(_Frozen):
     name: str
     version: Positive
     target: str
-    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    precision: Precision
+    cpu_runtime: CpuRuntime  # what runs the graph on a machine without a GPU; the digest leaves it out
     spec: CanonicalSpec
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    weights: dict[str, Sha256]  # file below the model's folder → sha256
+    weights: dict[str, Sha256]  # file beside the contract → sha256
+    companions: dict[
+        str, Sha256
+    ]  # the other files beside it, such as golden records; the digest leaves them out
     score_range: tuple[float, float]
     tolerance: Annotated[float, Field(gt=0)]  # |Δ| allowed between golden and served scores
     protocol: Protocol
@@ -208,8 +218,9 @@ class ModelContract(_Frozen):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def files(self) -> dict[str, str]:
-        """Every file beside the contract that decides a score, with its sha256 (hex)."""
-        return {self.spec.text.tokenizer: self.spec.text.tokenizer_sha256, **self.weights}
+        """Every file beside the contract that it names, with its sha256 (hex)."""
+        tokenizer = {self.spec.text.tokenizer: self.spec.text.tokenizer_sha256}
+        return {**tokenizer, **self.weights, **self.companions}
 
     def to_json(self) -> str:
         """The text of `contract.json`: stable order, one final newline."""
@@ -217,18 +228,35 @@ class ModelContract(_Frozen):
 
 
 def load_contract(model_dir: Path) -> ModelContract:
-    """Read `contract.json` of a model folder; raises ContractMismatch with what is wrong and where."""
+    """Read `contract.json` of a version's folder; raises ContractMismatch with what is wrong and where."""
     path = model_dir / CONTRACT_FILE
     try:
         return ModelContract.model_validate_json(path.read_bytes())
     except FileNotFoundError as exc:
-        raise ContractMismatch(f"{path} does not exist; export a model there first") from exc
+        raise ContractMismatch(f"{path} does not exist; {_instead(model_dir)}") from exc
     except OSError as exc:
         raise ContractMismatch(f"cannot read {path}: {exc.strerror}; give the folder of a model") from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise ContractMismatch(f"{path}: {where}: {first['msg']}") from exc
+
+
+def _instead(model_dir: Path) -> str:
+    versions = version_folders(model_dir)
+    if not versions:
+        return "export a model there first"
+    return f"name a version's folder: {', '.join(map(str, versions.values()))}"
+
+
+def version_folders(model: Path) -> dict[int, Path]:
+    """The versions in a model's folder, ascending; none where there is no such folder."""
+    found = {
+        int(path.parent.name): path.parent
+        for path in model.glob(f"[1-9]*/{CONTRACT_FILE}")
+        if path.parent.name.isdecimal()
+    }
+    return dict(sorted(found.items()))
 
 
 def file_sha256(path: Path) -> str:

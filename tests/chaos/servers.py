@@ -73,8 +73,8 @@ class Triton:
             self._running = embedded.start_triton(
                 self._workspace,
                 venv=EmbeddedSettings().triton_venv,
-                repository=self._model_dir.parent,
-                models=[self._model_dir.name],
+                repository=self._model_dir.parents[1],
+                models=[self._model_dir.parent.name],
                 port=self._port,
             )
             self._port = self._running.grpc_port

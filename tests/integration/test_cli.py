@@ -479,7 +479,7 @@ def test_a_model_is_named_within_its_repository(
 ) -> None:
     path = tmp_path / "c.jsonl"
     path.write_bytes(product_bytes("A", 100))
-    repository = {"ADGAUGE_MODEL_REPOSITORY": str(brightness_dir.parent), "ADGAUGE_MODEL_DIR": ""}
+    repository = {"ADGAUGE_MODEL_REPOSITORY": str(brightness_dir.parents[1]), "ADGAUGE_MODEL_DIR": ""}
 
     assert adgauge("score", str(path), "--model", "brightness", **repository).code == 0
     assert adgauge("score", str(path), **repository).code == 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adgauge.cli import main
-from adgauge.contract import CONTRACT_FILE, load_contract
+from adgauge.contract import CONTRACT_FILE, digest_parameter, load_contract
 from services.embedded.ports import HOST, free_port
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.triton import Triton, start_triton
@@ -59,7 +59,7 @@ def models(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The model `brightness` in a repository of the test's own."""
+    """Version 1 of the model `brightness` in a repository of the test's own."""
     return export_brightness(tmp_path / "repository")
 
 
@@ -69,7 +69,7 @@ def serve(workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     started: list[Triton] = []
 
     def start(*flags: str, loaded: tuple[str, ...] = ("brightness",)) -> Triton:
-        venv, repository = EmbeddedSettings().triton_venv, folder.parent
+        venv, repository = EmbeddedSettings().triton_venv, folder.parents[1]
         triton = start_triton(workspace, venv=venv, repository=repository, models=loaded, flags=flags)
         started.append(triton)
         triton.wait_until_ready()
@@ -81,16 +81,20 @@ def serve(workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch) -
         triton.process.kill()
 
 
-def add_version_two(folder: Path, *, model: str | None = None, policy: str = "all { }") -> None:
+def add_version_two(folder: Path, *, model: str | None = None, policy: str = "all { }") -> Path:
     """Export version 2 beside version 1 and have Triton serve what `policy` says; `model`: the code of 2."""
     contract = load_contract(folder)
     second = contract.model_copy(update={"version": 2})
-    shutil.copytree(folder / "1", folder / "2")
+    added = Path(shutil.copytree(folder, folder.parent / "2"))
     if model is not None:
-        (folder / "2/model.py").write_text(model)
-    (folder / CONTRACT_FILE).write_text(second.to_json())
-    config = (folder / "config.pbtxt").read_text().replace(contract.digest(), second.digest())
-    (folder / "config.pbtxt").write_text(f"{config}version_policy {{ {policy} }}\n")
+        (added / "model.py").write_text(model)
+    (added / CONTRACT_FILE).write_text(second.to_json())
+    with (folder.parent / "config.pbtxt").open("a") as config:
+        config.write(
+            f'parameters {{ key: "{digest_parameter(2)}" value: {{ string_value: "{second.digest()}" }} }}\n'
+        )
+        config.write(f"version_policy {{ {policy} }}\n")
+    return added
 
 
 def add_broken(repository: Path, name: str) -> None:
@@ -174,9 +178,10 @@ def test_a_folder_of_another_contract_or_other_golden_scores_is_noticed(
 
 def test_a_new_version_is_checked_beside_the_old_one(models: Models, serve: Serve, folder: Path) -> None:
     serve()
-    add_version_two(folder)
-    loaded = models("load", "brightness", "--json", model_dir=folder)
+    second = add_version_two(folder)
+    loaded = models("load", "brightness", "--json", model_dir=second)
     assert (loaded.replica["ready"], loaded.replica["golden"]) == ([1, 2], True)
+    assert models("status", "brightness", "--model-dir", folder).code == 0
 
     status = models("status", "brightness", "--json")
     assert [(each["version"], each["state"]) for each in status.replica["versions"]] == [
@@ -185,7 +190,7 @@ def test_a_new_version_is_checked_beside_the_old_one(models: Models, serve: Serv
     ]
     assert status.replica["folder"] == {"version": 2, "same_contract": True, "golden": None}
     statistics = [each["served"]["statistics"]["rows"] for each in status.replica["versions"]]
-    assert (statistics[0], statistics[1]) == (0, 3)  # load's golden records, scored by version 2 only
+    assert statistics == [3, 3]  # the golden records of each, scored by itself
 
 
 @pytest.mark.parametrize("policy", ["all { }", "specific { versions: [ 2 ] }"])
@@ -193,8 +198,8 @@ def test_a_version_that_fails_to_load_leaves_the_old_one_ready(
     models: Models, serve: Serve, folder: Path, policy: str
 ) -> None:
     url = serve().url
-    add_version_two(folder, model='raise ValueError("no weights")\n', policy=policy)
-    failed = models("load", "brightness", "--model-dir", folder)
+    second = add_version_two(folder, model='raise ValueError("no weights")\n', policy=policy)
+    failed = models("load", "brightness", "--model-dir", second)
 
     assert (failed.code, failed.out, failed.err.count("\n")) == (1, "", 1)
     assert failed.err == (
@@ -209,8 +214,8 @@ def test_what_cannot_be_loaded_is_one_line_with_tritons_reason(
     models: Models, serve: Serve, folder: Path
 ) -> None:
     url = serve().url
-    add_broken(folder.parent, "broken")
-    (folder.parent / "bare").mkdir()
+    add_broken(folder.parents[1], "broken")
+    (folder.parents[1] / "bare").mkdir()
 
     broken, bare, absent = (models("load", name) for name in ("broken", "bare", "absent"))
     assert broken.err.endswith(
@@ -230,7 +235,7 @@ def test_a_model_that_loads_longer_than_we_wait_is_said_to_be_loading(
     models: Models, serve: Serve, folder: Path
 ) -> None:
     serve(loaded=())
-    source = folder / "1/model.py"
+    source = folder / "model.py"
     source.write_text(f"import time\ntime.sleep(2)\n{source.read_text()}")
     late = models("load", "brightness", "--timeout", "0.5")
     assert (late.code, "brightness is not ready after 0.5 s and may still be loading" in late.err) == (

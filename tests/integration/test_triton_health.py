@@ -54,8 +54,8 @@ def started(workspace: Workspace, model_dir: Path, port: int, flags: tuple[str, 
     triton = start_triton(
         workspace,
         venv=EmbeddedSettings().triton_venv,
-        repository=model_dir.parent,
-        models=[model_dir.name],
+        repository=model_dir.parents[1],
+        models=[model_dir.parent.name],
         port=port,
         flags=flags,
     )

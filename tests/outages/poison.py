@@ -88,8 +88,8 @@ def measure(rows: int, say: Say) -> Costs:
         triton = start_triton(
             workspace,
             venv=EmbeddedSettings().triton_venv,
-            repository=model_dir.parent,
-            models=[model_dir.name],
+            repository=model_dir.parents[1],
+            models=[model_dir.parent.name],
         )
         triton.wait_until_ready()
         say(f"one poison row among {rows:,}, one request at a time")

@@ -22,7 +22,7 @@ from adgauge.training.checkpoint import WEIGHTS_FILE, Checkpoint
 from services.embedded.assemble import assemble
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = ROOT / "model_repository" / "effimini_lite0"
+DEFAULT = ROOT / "model_repository" / "effimini_lite0" / "1"
 RECIPE = ROOT / "src/adgauge/training/recipes/effimini_lite0_head.toml"
 
 
@@ -86,7 +86,7 @@ def test_exporting_the_default_model_again_gives_the_committed_graph(contract: M
     model = build("effimini_lite0").eval()
     graph = export_graph(model, contract)
     externalize(graph, list(model.state_dict()))
-    assert graph == onnx.load(DEFAULT / "1" / GRAPH_FILE, load_external_data=False)
+    assert graph == onnx.load(DEFAULT / GRAPH_FILE, load_external_data=False)
 
 
 def test_the_assembled_default_model_scores_as_in_torch_and_as_recorded(contract: ModelContract) -> None:
@@ -96,7 +96,7 @@ def test_the_assembled_default_model_scores_as_in_torch_and_as_recorded(contract
     assert [one.digest for one in inputs] == [record.digest for record in records]
     state = load_file(DEFAULT / WEIGHTS_FILE)
     model = trained_model(Checkpoint(state, contract, RECIPE.read_text(), {}))
-    served = onnx_scores(DEFAULT / "1" / GRAPH_FILE, contract, inputs)
+    served = onnx_scores(DEFAULT / GRAPH_FILE, contract, inputs)
     assert max_difference(served, torch_scores(model, contract, inputs)) <= TOLERANCE
     recorded = np.array([record.score for record in records], dtype=np.float32)
     assert max_difference(served, recorded) <= TOLERANCE

@@ -22,13 +22,13 @@ def export_wordy_brightness(repository: Path) -> Path:
     """Write the model below `repository` and return its folder."""
     folder = export_brightness(repository)
     before = load_contract(folder)
-    real = EmbeddedSettings().model_repository / TEXT_OF
+    real = EmbeddedSettings().model_repository / TEXT_OF / "1"
     text = load_contract(real).spec.text
     shutil.copy(real / text.tokenizer, folder / text.tokenizer)
     assert hashlib.sha256((folder / text.tokenizer).read_bytes()).hexdigest() == text.tokenizer_sha256
     ours = before.model_copy(update={"spec": before.spec.model_copy(update={"text": text})})
     (folder / CONTRACT_FILE).write_text(ours.to_json())
-    config = folder / "config.pbtxt"
+    config = folder.parent / "config.pbtxt"
     config.write_text(config.read_text().replace(before.digest(), ours.digest()))
     _write_golden(folder, ours)
     return folder

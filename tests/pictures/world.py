@@ -56,8 +56,8 @@ def running_servers(
     triton = start_triton(
         workspace,
         venv=EmbeddedSettings().triton_venv,
-        repository=model_dir.parent,
-        models=[model_dir.name],
+        repository=model_dir.parents[1],
+        models=[model_dir.parent.name],
     )
     with running_hosts(workspace) as pictures:
         valkey.wait_until_ready()

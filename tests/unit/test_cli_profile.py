@@ -13,7 +13,7 @@ import pytest
 
 from adgauge.cli import main
 
-DEFAULT = Path(__file__).resolve().parents[2] / "model_repository" / "effimini_lite0"
+DEFAULT = Path(__file__).resolve().parents[2] / "model_repository" / "effimini_lite0" / "1"
 
 
 def profiled(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -102,8 +102,7 @@ def test_an_exported_model_is_compared_with_its_contract(capsys: pytest.CaptureF
 
 
 def test_a_contract_that_says_otherwise_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "1").mkdir()
-    shutil.copy(DEFAULT / "1" / "model.onnx", tmp_path / "1" / "model.onnx")
+    shutil.copy(DEFAULT / "model.onnx", tmp_path / "model.onnx")
     contract = json.loads((DEFAULT / "contract.json").read_text())
     contract["cost"]["flops"] = 6_000_000_000
     (tmp_path / "contract.json").write_text(json.dumps(contract))
@@ -123,7 +122,7 @@ def test_fewer_tokens_than_the_contracts_are_not_compared(capsys: pytest.Capture
 def test_a_graph_alone_is_counted_with_the_tokens_that_are_chosen(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    costs = profiled(capsys, str(DEFAULT / "1" / "model.onnx"), "--tokens", "256")["systems"]["model"]
+    costs = profiled(capsys, str(DEFAULT / "model.onnx"), "--tokens", "256")["systems"]["model"]
     assert set(costs) == KEYS
     assert (costs["params"], costs["flops"], costs["size"]) == (26921985, 6809579456, [224, 224])
 
@@ -150,7 +149,7 @@ def test_a_graph_alone_is_counted_with_the_tokens_that_are_chosen(
         ),
         ([str(DEFAULT), "--runtime"], "--runtime: only systems are timed, not ONNX graphs; leave it out"),
         (
-            [str(DEFAULT / "1" / "model.onnx")],
+            [str(DEFAULT / "model.onnx")],
             "input_ids: the graph leaves its tokens open; choose with --tokens",
         ),
         (["missing.onnx"], "missing.onnx cannot be read: No such file or directory"),

@@ -517,7 +517,7 @@ def test_ids_that_differ_by_a_space_are_both_named(labelled: Path, capsys: Outpu
 
 def test_csv_holds_no_model(capsys: Output) -> None:
     with pytest.raises(SystemExit):
-        main(["leaderboard", "--csv", "--model", "model_repository/effimini_lite0"])
+        main(["leaderboard", "--csv", "--model", "model_repository/effimini_lite0/1"])
     assert "--csv holds the table alone" in capsys.readouterr().err
 
 

@@ -21,7 +21,7 @@ from adgauge.models.registry import TINY, build, system
 from tests.contracts import contract as contract_of
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = ROOT / "model_repository" / "effimini_lite0"
+DEFAULT = ROOT / "model_repository" / "effimini_lite0" / "1"
 
 
 @cache
@@ -74,7 +74,7 @@ def test_weights_and_biases_are_parameters() -> None:
 def test_the_default_model_costs_what_its_contract_says_without_its_weights_at_hand(tmp_path: Path) -> None:
     contract = load_contract(DEFAULT)
     alone = tmp_path / "model.onnx"
-    alone.write_bytes((DEFAULT / "1" / "model.onnx").read_bytes())
+    alone.write_bytes((DEFAULT / "model.onnx").read_bytes())
     cost = graph_cost(read_graph(alone), shapes(contract.spec, contract.spec.text.token_limit))
     assert (cost.params, cost.flops) == (contract.cost.params, contract.cost.flops)
     assert cost.params == profile_system("effimini_lite0").params

@@ -99,7 +99,7 @@ class ServerSettings(BaseSettings):
     triton_key_file: Path | None = None
     triton_requests: PositiveInt = Field(default=8, description="requests in flight at most")
     model_dir: Path | None = Field(
-        default=None, description="folder with contract.json, golden.jsonl and the tokenizer"
+        default=None, description="folder of a model's version: contract.json, golden.jsonl and the tokenizer"
     )
     image_schemes: Schemes = Field(default=("https",), description="of https, http, file, data, s3, gs")
     image_roots: Paths = Field(default=(), description="folders that `file:` pictures may lie in")
@@ -202,9 +202,9 @@ class ServerSettings(BaseSettings):
         )
 
     def model(self) -> Path:
-        """The model's folder; raises ConfigurationError when none is given."""
+        """The folder of the model's version; raises ConfigurationError when none is given."""
         given = str(self.model_dir) if self.model_dir else None
-        return Path(_given(given, "ADGAUGE_MODEL_DIR", "model_repository/effimini_lite0"))
+        return Path(_given(given, "ADGAUGE_MODEL_DIR", "model_repository/effimini_lite0/1"))
 
 
 def load_settings(kind: type[AnySettings]) -> AnySettings:

@@ -22,13 +22,13 @@ _WAITING = "a model that loads slowly may need more (default: 300)"
 
 
 def add_models(commands: Commands) -> None:
-    """`adgauge models list | load | unload | status | verify`."""
+    """`adgauge models list | load | unload | status | verify | configure`."""
     models = command_of(
         commands,
         "models",
         "look at models, and load and unload them in Triton",
         "adgauge models list",
-        "adgauge models verify model_repository/effimini_lite0",
+        "adgauge models verify model_repository/effimini_lite0/1",
     )
     actions = models.add_subparsers(metavar="ACTION", required=True)
     _add_list(actions)
@@ -36,6 +36,7 @@ def add_models(commands: Commands) -> None:
     _add_unload(actions)
     _add_status(actions)
     _add_verify(actions)
+    _add_configure(actions)
 
 
 def _add_list(actions: Commands) -> None:
@@ -56,7 +57,7 @@ def _add_load(actions: Commands) -> None:
         "load",
         "load a model, or its new versions, at every replica of Triton and wait until it is ready",
         "adgauge models load effimini_lite0",
-        "adgauge models load effimini_lite0 --model-dir model_repository/effimini_lite0",
+        "adgauge models load effimini_lite0 --model-dir model_repository/effimini_lite0/2",
     )
     load.description = _LOADING
     load.add_argument("name", metavar="NAME", help="of a model in Triton's repository")
@@ -85,7 +86,7 @@ def _add_status(actions: Commands) -> None:
         "status",
         "say how a model is served: state, batches, instances, contract, statistics",
         "adgauge models status effimini_lite0",
-        "adgauge models status effimini_lite0 --version 2 --model-dir model_repository/effimini_lite0",
+        "adgauge models status effimini_lite0 --version 2 --model-dir model_repository/effimini_lite0/2",
     )
     status.add_argument("name", metavar="NAME", help="of a model in Triton's repository")
     status.add_argument("--version", type=count, metavar="N", help="only this one (default: each)")
@@ -99,7 +100,7 @@ def _add_model_dir(command: argparse.ArgumentParser) -> None:
         "--model-dir",
         type=Path,
         metavar="DIR",
-        help="the model's folder: is its contract the served one, and do its golden records score as"
+        help="a version's folder: is its contract the served one, and do its golden records score as"
         " recorded (default: ADGAUGE_MODEL_DIR where that is this model's)",
     )
 
@@ -108,12 +109,24 @@ def _add_verify(actions: Commands) -> None:
     verify = command_of(
         actions,
         "verify",
-        "compare a model's files with its contract.json",
+        "compare the files of a version, or of a model with all its versions, with the contracts",
+        "adgauge models verify model_repository/effimini_lite0/1",
         "adgauge models verify model_repository/effimini_lite0",
     )
-    verify.add_argument("dir", metavar="DIR", type=Path, help="the model's folder")
+    verify.add_argument("dir", metavar="DIR", type=Path, help="folder of a version or of a model")
     add_json(verify)
     verify.set_defaults(run=_verify)
+
+
+def _add_configure(actions: Commands) -> None:
+    configure = command_of(
+        actions,
+        "configure",
+        "write Triton's configuration anew for the versions in a model's folder, after one was removed",
+        "rm -r model_repository/effimini_lite0/1 && adgauge models configure model_repository/effimini_lite0",
+    )
+    configure.add_argument("dir", metavar="DIR", type=Path, help="the model's folder")
+    configure.set_defaults(run=_configure)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -148,3 +161,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     from adgauge.cli.models import verify_model
 
     return verify_model(arguments.dir, as_json=arguments.json)
+
+
+def _configure(arguments: argparse.Namespace) -> int:
+    from adgauge.cli.models import configure_model
+
+    return configure_model(arguments.dir)

@@ -66,7 +66,9 @@ def _add_score(commands: Commands) -> None:
     command.add_argument(
         "--submission", type=Path, metavar="CSV", help="item_id,score,params,flops, as the challenge takes it"
     )
-    command.add_argument("--model", help="a model's folder, or its name in the model repository")
+    command.add_argument(
+        "--model", help="the folder of a model's version, or NAME or NAME/VERSION in the repository"
+    )
     command.add_argument(
         "--image-root", type=Path, help="folder of relative image paths (default: the file's own)"
     )
@@ -140,7 +142,7 @@ def _add_doctor(commands: Commands) -> None:
         "doctor",
         "say, step by step, what a scorer makes of a picture's reference",
         "adgauge doctor https://cdn.example/pictures/B07XJ8C8F5.jpg",
-        "adgauge doctor photos/B07XJ8C8F5.jpg --model model_repository/effimini_lite0",
+        "adgauge doctor photos/B07XJ8C8F5.jpg --model model_repository/effimini_lite0/1",
     )
     command.add_argument(
         "url", metavar="URL", help="http(s), data, s3, gs or file: URL, or a path, as a product names it"

@@ -26,7 +26,7 @@ def add_profile(commands: Commands) -> None:
         "count parameters and FLOPs (2·MAC, attention included) of one product's forward pass",
         "adgauge profile all",
         "adgauge profile effimini_vlm --tokens 128 --parts --runtime",
-        "adgauge profile model_repository/effimini_lite0 --json",
+        "adgauge profile model_repository/effimini_lite0/1 --json",
     )
     command.add_argument(
         "model", metavar="MODEL", help=f"a system's name, {ALL}, an .onnx file, or an exported model's folder"

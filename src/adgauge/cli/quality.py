@@ -32,7 +32,7 @@ def add_ces(commands: Commands) -> None:
         "ces",
         "compute cost C, efficiency E and score CES of the LoViF 2026 report",
         "adgauge ces --plcc 0.36 --params-m 27.7 --flops-g 6.8",
-        "adgauge ces --plcc 0.36 --model model_repository/effimini_lite0 --form printed --json",
+        "adgauge ces --plcc 0.36 --model model_repository/effimini_lite0/1 --form printed --json",
     )
     command.add_argument("--plcc", type=_correlation, required=True, metavar="R", help="PLCC, in [-1, 1]")
     command.add_argument("--params-m", type=positive, metavar="P", help="parameters, in millions")

@@ -22,7 +22,7 @@ from adgauge.cli.decisions import Decisions
 from adgauge.cli.rows import Row, Write, json_writer, line_file, row_file, text_writer
 from adgauge.cli.submission import Submission, protocol_warning
 from adgauge.cli.terminal import Progress
-from adgauge.contract import CONTRACT_FILE, ModelContract
+from adgauge.contract import CONTRACT_FILE, ModelContract, version_folders
 from adgauge.errors import ConfigurationError
 from adgauge.pipeline.circuit import Circuits, Patience
 from adgauge.pipeline.fuse import Fuse
@@ -190,22 +190,32 @@ def _refuse_same_file(*paths: Path | None) -> None:
 
 
 def _model_dir(model: str | None, settings: ServerSettings) -> Path:
-    """A folder, a name in the model repository, what the environment says, or the only model there is."""
+    """A folder, a name in the model repository, what the environment says, or the only model there is.
+
+    Of a model with several versions it is the newest.
+    """
     if model is None and settings.model_dir is not None:
         return settings.model_dir
-    if model is not None and (Path(model) / CONTRACT_FILE).is_file():
-        return Path(model)
+    if model is not None and (folder := _version_folder(Path(model))):
+        return folder
     repository = _repository()
-    found = {path.parent.name: path.parent for path in sorted(repository.glob(f"*/{CONTRACT_FILE}"))}
+    if model is not None and (folder := _version_folder(repository / model)):
+        return folder
+    found = [each for path in sorted(repository.glob("*")) if (each := _version_folder(path))]
     if model is None and len(found) == 1:
-        return next(iter(found.values()))
-    if model not in found:
-        models = ", ".join(found) or "none"
-        raise ConfigurationError(
-            f"{'choose a model' if model is None else f'there is no model {model}'}:"
-            f" --model takes a folder with {CONTRACT_FILE}, or a name of {repository} ({models})"
-        )
-    return found[model]
+        return found[0]
+    models = ", ".join(each.parent.name for each in found) or "none"
+    raise ConfigurationError(
+        f"{'choose a model' if model is None else f'there is no model {model}'}: --model takes a folder"
+        f" with {CONTRACT_FILE}, or NAME or NAME/VERSION of {repository} ({models})"
+    )
+
+
+def _version_folder(path: Path) -> Path | None:
+    """The folder itself, or the newest of a model's."""
+    if (path / CONTRACT_FILE).is_file():
+        return path
+    return next(reversed(version_folders(path).values()), None)
 
 
 def _repository() -> Path:
@@ -237,8 +247,8 @@ def _triton(
         triton = start_triton(
             workspace,
             venv=embedded.triton_venv,
-            repository=model_dir.resolve().parent,
-            models=[model_dir.resolve().name],
+            repository=model_dir.resolve().parents[1],
+            models=[model_dir.resolve().parent.name],
             port=embedded.triton_port,
         )
         triton.wait_until_ready()

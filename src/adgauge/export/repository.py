@@ -22,7 +22,7 @@ from adgauge.errors import AdgaugeError, ContractMismatch
 from adgauge.export.golden_products import golden_products
 from adgauge.export.onnx import DATA_FILE, GRAPH_FILE, StoredTensor, export_model
 from adgauge.export.parity import TOLERANCE, max_difference, onnx_scores, torch_scores
-from adgauge.export.triton_config import triton_config
+from adgauge.adapters.triton.configuration import write_configs
 from adgauge.models.packaged import (
     LITE0,
     MINILM,
@@ -41,29 +41,30 @@ MODEL_PY = Path(__file__).parent / "templates" / "model.py"
 
 
 def write_model(checkpoint: Checkpoint, weights: Path, root: Path) -> Path:
-    """Write `root/NAME/`, ready to serve; `weights` is the checkpoint's safetensors file.
+    """Write `root/NAME/VERSION/`, ready to serve; `weights` is the checkpoint's safetensors file.
 
     Raises ConfigurationError when a package with encoder weights is missing, ContractMismatch when the graph
     does not score as the model does.
     """
     contract = checkpoint.contract
-    folder = root / contract.name
-    version = folder / str(contract.version)
-    version.mkdir(parents=True, exist_ok=True)
+    folder = root / contract.name / str(contract.version)
+    folder.mkdir(parents=True, exist_ok=True)
     model = trained_model(checkpoint)
     shutil.copyfile(weights, folder / WEIGHTS_FILE)
     shutil.copyfile(MINILM_TOKENIZER.find(), folder / contract.spec.text.tokenizer)
-    shutil.copyfile(MODEL_PY, version / MODEL_PY.name)
-    stored = export_model(model, contract, version)
-    files = [version / GRAPH_FILE, version / DATA_FILE]
-    contract = contract.model_copy(
-        update={"weights": {file.relative_to(folder).as_posix(): file_sha256(file) for file in files}}
-    )
-    (folder / CONTRACT_FILE).write_text(contract.to_json())
+    shutil.copyfile(MODEL_PY, folder / MODEL_PY.name)
+    stored = export_model(model, contract, folder)
+    contract = contract.model_copy(update={"weights": _hashes(folder, GRAPH_FILE, DATA_FILE)})
     (folder / ASSEMBLY_FILE).write_text(_assembly(model, contract, folder, stored))
     (folder / GOLDEN_FILE).write_text(_golden(model, contract, folder))
-    write_configs(contract, folder)
+    contract = contract.model_copy(update={"companions": _hashes(folder, GOLDEN_FILE, MODEL_PY.name)})
+    (folder / CONTRACT_FILE).write_text(contract.to_json())
+    write_configs(folder.parent)
     return folder
+
+
+def _hashes(folder: Path, *names: str) -> dict[str, str]:
+    return {name: file_sha256(folder / name) for name in names}
 
 
 def trained_model(checkpoint: Checkpoint) -> Model:
@@ -75,20 +76,13 @@ def trained_model(checkpoint: Checkpoint) -> Model:
     return model
 
 
-def write_configs(contract: ModelContract, folder: Path) -> None:
-    """Write Triton's configuration for production and, in `configs/`, for a machine without a GPU."""
-    (folder / "configs").mkdir(exist_ok=True)
-    (folder / "config.pbtxt").write_text(triton_config(contract, "gpu"))
-    (folder / "configs" / "cpu.pbtxt").write_text(triton_config(contract, "cpu"))
-
-
 def _golden(model: Model, contract: ModelContract, folder: Path) -> str:
     """The text of `golden.jsonl`: what the model in torch makes of the golden products."""
     products = golden_products()
     records = [GoldenRecord(parse_product(json.dumps(p).encode(), 1 << 20), "", 0.0) for p in products]
     inputs = canonicalize_golden(Canonicalizer(contract, folder), records)
     scores = torch_scores(model, contract, inputs)
-    graph = folder / str(contract.version) / GRAPH_FILE
+    graph = folder / GRAPH_FILE
     difference = max_difference(scores, onnx_scores(graph, contract, inputs))
     if not difference <= TOLERANCE:
         raise ContractMismatch(
@@ -109,7 +103,6 @@ def _assembly(model: Model, contract: ModelContract, folder: Path, stored: Seque
     for place in stored:
         source, key = origin.get(place.name, ("head", place.name))
         rows.append({"source": source, "key": key, "offset": place.offset, "length": place.length})
-    data = f"{contract.version}/{DATA_FILE}"
     head = {"file": WEIGHTS_FILE, "sha256": file_sha256(folder / WEIGHTS_FILE), "format": "safetensors"}
     sources = {
         "lite0": _source(LITE0, "torch-legacy"),
@@ -118,7 +111,7 @@ def _assembly(model: Model, contract: ModelContract, folder: Path, stored: Seque
         "tokenizer": _source(MINILM_TOKENIZER, "json"),
     }
     return (
-        f'{{\n"file": {json.dumps(data)},\n"sha256": {json.dumps(contract.weights[data])},\n'
+        f'{{\n"file": {json.dumps(DATA_FILE)},\n"sha256": {json.dumps(contract.weights[DATA_FILE])},\n'
         f'"tokenizer": {json.dumps(contract.spec.text.tokenizer)},\n'
         f'"sources": {{\n{_lines(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sources.items())}\n}},\n'
         f'"tensors": [\n{_lines(map(json.dumps, rows))}\n]\n}}\n'

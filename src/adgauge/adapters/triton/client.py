@@ -15,7 +15,7 @@ import numpy.typing as npt
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from adgauge.contract import DIGEST_PARAMETER, ModelContract
+from adgauge.contract import ModelContract, digest_parameter
 from adgauge.errors import BackendUnavailable, ConfigurationError
 from adgauge.records import CanonicalInput
 
@@ -86,7 +86,7 @@ def plain_triton(url: str, deadline_s: float) -> TritonConnection:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What Triton says about the model it serves; `digest` None: its config names no contract."""
+    """What Triton says about the version it serves; `digest` None: its config names no contract for it."""
 
     digest: str | None
     max_batch: int
@@ -105,17 +105,17 @@ class TritonClient:
 
     def served(self) -> Served:
         """Ask for the model's configuration; raises BackendUnavailable."""
-        name, version = self._contract.name, str(self._contract.version)
+        name, version = self._contract.name, self._contract.version
         timeout_s = self._connection.deadline_s
         try:
-            config = self._client.get_model_config(name, version, client_timeout=timeout_s).config
+            config = self._client.get_model_config(name, str(version), client_timeout=timeout_s).config
         except InferenceServerException as exc:
             raise BackendUnavailable(
                 BACKEND,
                 f"no model {name} version {version} at {self._connection.url}: {exc.message()};"
                 " is ADGAUGE_TRITON_URL right, and does Triton serve ADGAUGE_MODEL_DIR's model?",
             ) from exc
-        return Served(contract_digest(config), max(config.max_batch_size, 1))
+        return Served(contract_digest(config, version), max(config.max_batch_size, 1))
 
     def infer(self, rows: Sequence[CanonicalInput]) -> triton.InferResult:
         """Score rows of one rung in one request; raises InferenceServerException."""
@@ -157,10 +157,10 @@ class TritonClient:
         _close(self._client)
 
 
-def contract_digest(config: Any) -> str | None:
-    """Of the contract that a served model's config names, if it names one."""
-    named = DIGEST_PARAMETER in config.parameters
-    return config.parameters[DIGEST_PARAMETER].string_value if named else None
+def contract_digest(config: Any, version: int) -> str | None:
+    """Of the contract that a served model's config names for a version, if it names one."""
+    parameter = digest_parameter(version)
+    return config.parameters[parameter].string_value if parameter in config.parameters else None
 
 
 def _close(client: triton.InferenceServerClient | None) -> None:

@@ -61,7 +61,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class LoadedVersion:
-    """How a ready version is served. `digest` None: its config names no contract."""
+    """How a ready version is served. `digest` None: its config names no contract for it."""
 
     digest: str | None
     version_policy: str
@@ -126,7 +126,7 @@ class ModelRepository:
         answer = self._ask(lambda: self._client.get_inference_statistics(*of, client_timeout=limit))
         (statistics,) = answer.model_stats
         return LoadedVersion(
-            digest=contract_digest(config),
+            digest=contract_digest(config, version),
             version_policy=policy_of(config.version_policy),
             batching=Batching(
                 max(config.max_batch_size, 1),
