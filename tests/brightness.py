@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -17,7 +18,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, golden_line, load_golden
-from adgauge.contract import CONTRACT_FILE, GOLDEN_FILE, ModelContract, digest_parameter
+from adgauge.contract import CONTRACT_FILE, GOLDEN_FILE, ModelContract, digest_parameter, load_contract
 
 SOURCE = Path(__file__).parent / "models/brightness"
 SIDE = 224
@@ -121,14 +122,29 @@ def export_brightness(repository: Path, target: str = "average_rating") -> Path:
     return folder
 
 
-def _write_golden(folder: Path, ours: ModelContract) -> None:
+def add_inverted(first: Path) -> Path:
+    """Write version 2 beside version 1 and configure both: it scores 6 less what version 1 scores."""
+    folder = Path(shutil.copytree(first, first.parent / "2"))
+    code = (folder / "model.py").read_text()
+    (folder / "model.py").write_text(code.replace("(1 + 4 * brightness / 255)", "(5 - 4 * brightness / 255)"))
+    ours = load_contract(first).model_copy(update={"version": 2})
+    (folder / CONTRACT_FILE).write_text(ours.to_json())
+    _write_golden(folder, ours, lambda level: 6 - grey_score(level))
+    with (first.parent / "config.pbtxt").open("a") as config:
+        digest = f'{{ string_value: "{ours.digest()}" }}'
+        config.write(f'parameters {{ key: "{digest_parameter(2)}" value: {digest} }}\n')
+        config.write("version_policy { all { } }\n")
+    return folder
+
+
+def _write_golden(folder: Path, ours: ModelContract, score: Callable[[int], float] = grey_score) -> None:
     levels = {"GOLD1": 200, "GOLD2": 20, "GOLD3": None}
     products = {name: product(name, level) for name, level in levels.items()}
     path = folder / GOLDEN_FILE
     path.write_text("".join(golden_line(each, "", 0.0) + "\n" for each in products.values()))
     inputs = canonicalize_golden(Canonicalizer(ours, folder), load_golden(path))
     lines = [
-        golden_line(products[name], made.digest, grey_score(level or 0)) + "\n"
+        golden_line(products[name], made.digest, score(level or 0)) + "\n"
         for (name, level), made in zip(levels.items(), inputs, strict=True)
     ]
     path.write_text("".join(lines))

@@ -52,6 +52,7 @@ class Logged:
     event_ms: int
     offset: int
     score: float | None
+    contract: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def _group_offsets(admin: KafkaAdminClient, group: str) -> Mapping[TopicPartitio
 
 
 def _logged(line: Mapping[str, Any]) -> Logged:
-    return Logged(line["id"], line["outcome"], line["event_ms"], line["offset"], line["score"])
+    return Logged(line["id"], line["outcome"], line["event_ms"], line["offset"], line["score"], line["contract"])
 
 
 def _letter(record: Any, products_topic: str) -> Letter:
