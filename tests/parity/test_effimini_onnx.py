@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from adgauge.canonical.golden import canonicalize_golden, load_golden
 from adgauge.contract import GOLDEN_FILE, ModelContract, load_contract
 from adgauge.export.onnx import GRAPH_FILE, export_graph, export_model, externalize
 from adgauge.export.parity import TOLERANCE, max_difference, onnx_scores, torch_scores
-from adgauge.export.repository import trained_model
+from adgauge.export.source import trained_model
 from adgauge.models.registry import Model, build
 from adgauge.training.checkpoint import WEIGHTS_FILE, Checkpoint
 from services.embedded.assemble import assemble
@@ -65,7 +66,7 @@ def test_any_number_of_rows_and_tokens_scores_as_in_torch(
 
 def test_a_graph_names_no_path_of_the_machine_that_exported_it(tiny: Model, contract: ModelContract) -> None:
     graph = export_graph(tiny, contract)
-    externalize(graph, list(tiny.state_dict()))
+    externalize(graph, list(tiny.state_dict()), BytesIO())
     content = graph.SerializeToString()
     assert str(ROOT).encode() not in content
     assert b".py" not in content
@@ -73,8 +74,13 @@ def test_a_graph_names_no_path_of_the_machine_that_exported_it(tiny: Model, cont
 
 
 def test_weights_are_stored_aligned_and_without_overlap(tiny: Model, contract: ModelContract) -> None:
-    stored, contents = externalize(export_graph(tiny, contract), list(tiny.state_dict()))
-    assert [place.length for place in stored] == [len(content) for content in contents]
+    file = BytesIO()
+    stored = externalize(export_graph(tiny, contract), list(tiny.state_dict()), file)
+    assert len(file.getvalue()) == stored[-1].offset + stored[-1].length
+    state = tiny.state_dict()
+    for place in stored:
+        content = file.getvalue()[place.offset : place.offset + place.length]
+        assert content == state[place.name].numpy().tobytes()
     assert all(place.offset % 64 == 0 for place in stored)
     ends = [place.offset + place.length for place in stored]
     assert all(end <= later.offset for end, later in zip(ends, stored[1:], strict=False))
@@ -85,7 +91,7 @@ def test_weights_are_stored_aligned_and_without_overlap(tiny: Model, contract: M
 def test_exporting_the_default_model_again_gives_the_committed_graph(contract: ModelContract) -> None:
     model = build("effimini_lite0").eval()
     graph = export_graph(model, contract)
-    externalize(graph, list(model.state_dict()))
+    externalize(graph, list(model.state_dict()), BytesIO())
     assert graph == onnx.load(DEFAULT / GRAPH_FILE, load_external_data=False)
 
 

@@ -42,7 +42,7 @@ def test_the_commands_are_those_of_this_version() -> None:
         "models", "models list", "models load", "models unload", "models status", "models verify",
         "models configure", "dlq",
         "dlq list", "dlq show", "dlq replay", "reconcile", "rescore", "doctor", "profile", "ces",
-        "leaderboard", "import-checkpoint",
+        "leaderboard", "import-checkpoint", "export", "parity",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,13 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
+
+
+def model_name(text: str) -> str:
+    """What a folder of a model repository may be called."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no model's name: letters, digits, _, - and . only")
+    return text
 
 
 def moment(text: str) -> int:

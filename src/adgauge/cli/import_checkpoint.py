@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adgauge.cli.arguments import add_json, command_of
+from adgauge.cli.arguments import add_json, command_of, model_name
 from adgauge.cli.extras import needing
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def add_import_checkpoint(commands: Commands) -> None:
         "--out", type=Path, required=True, metavar="FOLDER", help="checkpoint folder to write; new, or empty"
     )
     command.add_argument(
-        "--name", type=_name, default="effimini_vlm", help="of the model (default: effimini_vlm)"
+        "--name", type=model_name, default="effimini_vlm", help="of the model (default: effimini_vlm)"
     )
     command.add_argument(
         "--tokenizer",
@@ -40,12 +39,6 @@ def add_import_checkpoint(commands: Commands) -> None:
     )
     add_json(command)
     command.set_defaults(run=_import)
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no model's name: letters, digits, _, - and . only")
-    return text
 
 
 def _import(arguments: argparse.Namespace) -> int:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from adgauge import __version__
 from adgauge.cli.arguments import add_json, command_of, count, positive
+from adgauge.cli.export import add_export
 from adgauge.cli.import_checkpoint import add_import_checkpoint
 from adgauge.cli.model_arguments import add_models
+from adgauge.cli.parity import add_parity
 from adgauge.cli.profile import add_profile
 from adgauge.cli.quality import add_ces, add_leaderboard
 from adgauge.cli.repairs import add_dlq, add_reconcile, add_rescore
+from adgauge.cli.score_arguments import add_scores
 
 if TYPE_CHECKING:
     from adgauge.cli.arguments import Commands
@@ -29,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_score(commands)
     _add_publish(commands)
-    _add_scores(commands)
+    add_scores(commands)
     _add_explain(commands)
     _add_check(commands)
     _add_doctor(commands)
@@ -38,6 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_reconcile(commands)
     add_rescore(commands)
     add_models(commands)
+    add_export(commands)
+    add_parity(commands)
     add_profile(commands)
     add_ces(commands)
     add_leaderboard(commands)
@@ -103,17 +108,6 @@ def _add_publish(commands: Commands) -> None:
     )
     add_json(command)
     command.set_defaults(run=_publish)
-
-
-def _add_scores(commands: Commands) -> None:
-    scores = command_of(commands, "scores", "read stored scores", "adgauge scores get B07XJ8C8F5")
-    actions = scores.add_subparsers(metavar="ACTION", required=True)
-    get = command_of(
-        actions, "get", "print the scores of products", "adgauge scores get B07XJ8C8F5 B000FH8R9A --json"
-    )
-    get.add_argument("ids", metavar="ID", nargs="+", help="parent_asin of a product")
-    add_json(get)
-    get.set_defaults(run=_scores_get)
 
 
 def _add_explain(commands: Commands) -> None:
@@ -197,12 +191,6 @@ def _publish(arguments: argparse.Namespace) -> int:
         wait_s=arguments.timeout if arguments.wait else None,
         as_json=arguments.json,
     )
-
-
-def _scores_get(arguments: argparse.Namespace) -> int:
-    from adgauge.cli.scores import print_scores
-
-    return print_scores(arguments.ids, as_json=arguments.json)
 
 
 def _explain(arguments: argparse.Namespace) -> int:

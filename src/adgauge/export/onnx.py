@@ -6,11 +6,14 @@ same on every machine; the data file can be put together from packages without t
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import onnx
 import onnx_ir
@@ -24,6 +27,8 @@ OPSET = 18
 GRAPH_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
 ALIGNMENT = 64
+LARGE_BYTES = 1 << 16
+"""Of what was folded, such as Swin's masks: more of it lies outside the graph too."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def export_graph(model: nn.Module, contract: ModelContract) -> onnx.ModelProto:
     batch = torch.export.Dim("batch")
     tokens = torch.export.Dim("tokens", max=contract.spec.text.token_limit)
     shapes = [{0: batch} | ({1: tokens} if -1 in tensor.shape else {}) for tensor in contract.inputs]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet():
         # Inputs share dynamic dimensions, which is what we want; the other warning is about torch itself.
         warnings.filterwarnings("ignore", "# The axis name", UserWarning)
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
@@ -65,6 +70,18 @@ def export_graph(model: nn.Module, contract: ModelContract) -> onnx.ModelProto:
     optimizer.fold_constants(program.model, should_fold=partial(_fold_unless_weight, weights))
     optimizer.remove_unused_nodes(program.model)
     return _without_traces(program.model_proto)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remark, for each of its operators, that torchvision is not installed."""
+    exporter = logging.getLogger("torch.onnx._internal.exporter")
+    before = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        exporter.setLevel(before)
 
 
 def _fold_unless_weight(weights: Set[str], node: onnx_ir.Node) -> bool | None:
@@ -92,22 +109,24 @@ def _without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:
     return graph
 
 
-def externalize(graph: onnx.ModelProto, names: Sequence[str]) -> tuple[list[StoredTensor], list[bytes]]:
-    """Move the named weights out of the graph, in place; returns where they belong and their bytes."""
+def externalize(graph: onnx.ModelProto, names: Sequence[str], file: BinaryIO) -> list[StoredTensor]:
+    """Move the named weights, then whatever else is large, out of the graph into an empty file.
+
+    The graph is changed in place. Returns where each tensor lies; what the model has and the graph does not
+    need, such as counters of batch norms, is left out.
+    """
     initializers = {tensor.name: tensor for tensor in graph.graph.initializer}
+    weights = [name for name in names if name in initializers]
+    large = [name for name, tensor in initializers.items() if tensor.ByteSize() > LARGE_BYTES]
     stored: list[StoredTensor] = []
-    contents: list[bytes] = []
-    offset = 0
-    for name in names:
-        if name not in initializers:
-            continue  # not needed to run: counters of batch norm, an unused pooler
+    for name in dict.fromkeys([*weights, *large]):
         tensor = initializers[name]
         content = onnx.numpy_helper.to_array(tensor).tobytes()
-        stored.append(StoredTensor(name, offset, len(content)))
-        contents.append(content)
+        file.write(bytes(-file.tell() % ALIGNMENT))
+        stored.append(StoredTensor(name, file.tell(), len(content)))
+        file.write(content)
         _point_outside(tensor, stored[-1])
-        offset += -(-len(content) // ALIGNMENT) * ALIGNMENT
-    return stored, contents
+    return stored
 
 
 def _point_outside(tensor: onnx.TensorProto, place: StoredTensor) -> None:
@@ -122,10 +141,8 @@ def _point_outside(tensor: onnx.TensorProto, place: StoredTensor) -> None:
 def export_model(model: nn.Module, contract: ModelContract, folder: Path) -> list[StoredTensor]:
     """Write GRAPH_FILE and DATA_FILE into `folder`; returns where each weight lies."""
     graph = export_graph(model, contract)
-    stored, contents = externalize(graph, list(model.state_dict()))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / GRAPH_FILE).write_bytes(graph.SerializeToString(deterministic=True))
     with (folder / DATA_FILE).open("wb") as file:
-        for place, content in zip(stored, contents, strict=True):
-            file.write(bytes(place.offset - file.tell()) + content)
+        stored = externalize(graph, list(model.state_dict()), file)
+    (folder / GRAPH_FILE).write_bytes(graph.SerializeToString(deterministic=True))
     return stored

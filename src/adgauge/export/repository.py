@@ -1,147 +1,203 @@
-"""Writes a model folder for Triton from a checkpoint.
+"""Writes a version of a model into a repository that Triton serves from, or nothing.
 
-    python -m adgauge.export.repository CHECKPOINT MODEL_REPOSITORY
+    ROOT/NAME/VERSION/  contract, golden records, tokenizer, graph, weights and what runs them
+    ROOT/NAME/          config.pbtxt and configs/, of all versions
 
-Everything in the folder is generated; what packages carry (encoder weights, tokenizer) is not for git and is
-put there again by `services/embedded/assemble.py`, as `weights.json` says.
+Everything is generated, and the same source gives the same bytes.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import re
 import shutil
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from adgauge.canonical.canonicalizer import Canonicalizer
-from adgauge.canonical.golden import GoldenRecord, canonicalize_golden, golden_line
-from adgauge.contract import CONTRACT_FILE, GOLDEN_FILE, ModelContract, file_sha256
-from adgauge.errors import AdgaugeError, ContractMismatch
-from adgauge.export.golden_products import golden_products
-from adgauge.export.onnx import DATA_FILE, GRAPH_FILE, StoredTensor, export_model
-from adgauge.export.parity import TOLERANCE, max_difference, onnx_scores, torch_scores
-from adgauge.adapters.triton.configuration import write_configs
-from adgauge.models.packaged import (
-    LITE0,
-    MINILM,
-    MINILM_TOKENIZER,
-    PackagedFile,
-    lite0_keys,
-    load_packaged,
-    minilm_keys,
+import numpy as np
+
+from adgauge.adapters.triton.configuration import MAX_BATCH, require_versions_of_one_model, write_configs
+from adgauge.canonical.golden import golden_line
+from adgauge.contract import (
+    CONTRACT_FILE,
+    GOLDEN_FILE,
+    CpuRuntime,
+    ModelContract,
+    Precision,
+    file_sha256,
+    load_contract,
+    version_folders,
+    wrong_files,
 )
-from adgauge.models.registry import Model, build
-from adgauge.product import parse_product
-from adgauge.training.checkpoint import WEIGHTS_FILE, Checkpoint, load_checkpoint, load_state
+from adgauge.errors import ConfigurationError, ContractMismatch
+from adgauge.export.assembly import ASSEMBLY_FILE, assembly
+from adgauge.export.comparison import REDUCED_DELTA, Scores
+from adgauge.export.golden_products import golden_inputs, golden_products
+from adgauge.export.onnx import DATA_FILE, GRAPH_FILE, export_model
+from adgauge.export.parity import ROW_TOKENS, Parity, Show, graph_run, require_parity, torch_scores
+from adgauge.export.source import Source, fixed_threads
+from adgauge.export.staging import model_folder, publish, staging
+from adgauge.records import CanonicalInput
+from adgauge.training.checkpoint import WEIGHTS_FILE
 
-ASSEMBLY_FILE = "weights.json"
-MODEL_PY = Path(__file__).parent / "templates" / "model.py"
+TEMPLATES = Path(__file__).parent / "templates"
+MODEL_PY = TEMPLATES / "model.py"
+DECIMALS = 5
+"""Of golden scores: what sums end in is not the same on every machine."""
+CHECKED_FLOPS = 2e12
+"""For each group of batches that parity is checked in: some seconds of a processor's work."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
-def write_model(checkpoint: Checkpoint, weights: Path, root: Path) -> Path:
-    """Write `root/NAME/VERSION/`, ready to serve; `weights` is the checkpoint's safetensors file.
+@dataclass(frozen=True)
+class Wanted:
+    """How a source is to be served; None leaves it as its contract says."""
 
-    Raises ConfigurationError when a package with encoder weights is missing, ContractMismatch when the graph
-    does not score as the model does.
+    name: str | None = None
+    version: int | None = None
+    precision: Precision | None = None
+    cpu_runtime: CpuRuntime | None = None
+    calibration: Path | None = None  # a catalog whose products int8 takes its scales from
+
+
+@dataclass(frozen=True)
+class Written:
+    """A version as it lies in the repository; `is_new` False: it was there, and nothing was changed."""
+
+    folder: Path
+    contract: ModelContract
+    parity: Parity
+    spread: float  # max − min of the golden scores in torch
+    is_new: bool
+
+
+def write_version(
+    source: Source, root: Path, wanted: Wanted = Wanted(), show: Show = lambda _: None
+) -> Written:
+    """Write `root/NAME/VERSION/` and Triton's configuration of the model, once the graph has proven parity.
+
+    Raises ContractMismatch when it does not score as the model does, and ConfigurationError when the version
+    is taken by other weights, the versions that are there take other inputs, or a file cannot be written. In
+    any of these cases the repository is as it was.
     """
-    contract = checkpoint.contract
-    folder = root / contract.name / str(contract.version)
-    folder.mkdir(parents=True, exist_ok=True)
-    model = trained_model(checkpoint)
-    shutil.copyfile(weights, folder / WEIGHTS_FILE)
-    shutil.copyfile(MINILM_TOKENIZER.find(), folder / contract.spec.text.tokenizer)
-    shutil.copyfile(MODEL_PY, folder / MODEL_PY.name)
-    stored = export_model(model, contract, folder)
-    contract = contract.model_copy(update={"weights": _hashes(folder, GRAPH_FILE, DATA_FILE)})
-    (folder / ASSEMBLY_FILE).write_text(_assembly(model, contract, folder, stored))
-    (folder / GOLDEN_FILE).write_text(_golden(model, contract, folder))
-    contract = contract.model_copy(update={"companions": _hashes(folder, GOLDEN_FILE, MODEL_PY.name)})
-    (folder / CONTRACT_FILE).write_text(contract.to_json())
-    write_configs(folder.parent)
-    return folder
+    contract = _draft(source, wanted)
+    with model_folder(root, contract.name, show) as folder, fixed_threads():
+        _require_alike(folder, contract)
+        with staging(folder) as staged:
+            made = _fill(staged, source, contract, wanted, show)
+            place = folder / str(contract.version)
+            is_new = not _is_there(place, made.contract)
+            if is_new:
+                publish(staged, place)
+        write_configs(folder)
+        return Written(place, made.contract, made.parity, made.spread, is_new)
 
 
-def _hashes(folder: Path, *names: str) -> dict[str, str]:
-    return {name: file_sha256(folder / name) for name in names}
+@dataclass(frozen=True)
+class _Made:
+    contract: ModelContract
+    parity: Parity
+    spread: float
 
 
-def trained_model(checkpoint: Checkpoint) -> Model:
-    """The model of a checkpoint with its packaged encoders and trained tensors, in evaluation mode."""
-    model = build(checkpoint.made_for)
-    load_packaged(model)
-    load_state(model, checkpoint.state, made_for=checkpoint.made_for)
-    model.eval()
-    return model
+def _draft(source: Source, wanted: Wanted) -> ModelContract:
+    """The contract but for its files; raises ConfigurationError for what cannot be served."""
+    precision = wanted.precision or source.contract.precision
+    own_runtime: CpuRuntime = "openvino" if precision == "bf16" else source.contract.cpu_runtime
+    contract = source.contract.model_copy(
+        update={
+            "name": wanted.name or source.contract.name,
+            "version": wanted.version or source.contract.version,
+            "precision": precision,
+            "cpu_runtime": wanted.cpu_runtime or own_runtime,
+            "tolerance": source.contract.tolerance if precision == "fp32" else REDUCED_DELTA,
+        }
+    )
+    if not _NAME.fullmatch(contract.name):
+        raise ConfigurationError(f"{contract.name!r} is no model's name: export under another --name")
+    if precision == "bf16" and contract.cpu_runtime != "openvino":
+        raise ConfigurationError(f"--cpu-runtime {contract.cpu_runtime} has no bf16: leave it out")
+    return contract
 
 
-def _golden(model: Model, contract: ModelContract, folder: Path) -> str:
+def _require_alike(folder: Path, contract: ModelContract) -> None:
+    """Raise ContractMismatch unless Triton can serve it beside the versions that are there."""
+    there = [load_contract(version) for version in version_folders(folder).values()]
+    require_versions_of_one_model([*there, contract])
+
+
+def _fill(staged: Path, source: Source, contract: ModelContract, wanted: Wanted, show: Show) -> _Made:
+    """Write all files of a version; raises ContractMismatch when its scores are not the model's."""
+    (staged / contract.spec.text.tokenizer).write_bytes(source.tokenizer)
+    templates = [Path(shutil.copy(path, staged)).name for path in sorted(TEMPLATES.glob("*.py"))]
+    inputs = golden_inputs(contract, staged)
+    reference = torch_scores(source.model, contract, inputs, lambda text: show(f"scoring in torch: {text}"))
+    (staged / GOLDEN_FILE).write_text(_golden(inputs, reference))
+    show("exporting the graph")
+    contract = _write_graph(staged, source, contract, wanted)
+    contract = contract.model_copy(update={"companions": _hashes(staged, GOLDEN_FILE, *templates)})
+    (staged / CONTRACT_FILE).write_text(contract.to_json())
+    parity = require_parity(
+        reference,
+        graph_run(staged, contract),
+        inputs,
+        contract,
+        trained=source.is_trained,
+        row_tokens=_row_tokens(contract),
+        show=lambda text: show(f"checking {text}"),
+    )
+    return _Made(contract, parity, float(np.ptp(reference)))
+
+
+def _write_graph(staged: Path, source: Source, contract: ModelContract, wanted: Wanted) -> ModelContract:
+    """The contract with its weights."""
+    if contract.precision != "fp32":
+        raise ConfigurationError(f"--precision {contract.precision} is not there yet: export fp32")
+    stored = export_model(source.model, contract, staged)
+    contract = contract.model_copy(update={"weights": _hashes(staged, GRAPH_FILE, DATA_FILE)})
+    if source.head is not None:
+        head = shutil.copyfile(source.head, staged / WEIGHTS_FILE)
+        (staged / ASSEMBLY_FILE).write_text(assembly(source.model, contract, head, stored))
+    return contract
+
+
+def _golden(inputs: Sequence[CanonicalInput], scores: Scores) -> str:
     """The text of `golden.jsonl`: what the model in torch makes of the golden products."""
-    products = golden_products()
-    records = [GoldenRecord(parse_product(json.dumps(p).encode(), 1 << 20), "", 0.0) for p in products]
-    inputs = canonicalize_golden(Canonicalizer(contract, folder), records)
-    scores = torch_scores(model, contract, inputs)
-    graph = folder / GRAPH_FILE
-    difference = max_difference(scores, onnx_scores(graph, contract, inputs))
-    if not difference <= TOLERANCE:
-        raise ContractMismatch(
-            f"{graph} differs from the model by {difference}; at most {TOLERANCE} is allowed"
-        )
     lines = (
-        golden_line(product, one.digest, round(float(score), 6))
-        for product, one, score in zip(products, inputs, scores, strict=True)
+        golden_line(product, one.digest, round(float(score), DECIMALS))
+        for product, one, score in zip(golden_products(), inputs, scores, strict=True)
     )
     return "\n".join(lines) + "\n"
 
 
-def _assembly(model: Model, contract: ModelContract, folder: Path, stored: Sequence[StoredTensor]) -> str:
-    """The text of `weights.json`: of which packaged tensors the data file consists, one a line."""
-    origin = {name: ("lite0", key) for name, key in lite0_keys(model).items()}
-    origin |= {name: ("minilm", key) for name, key in minilm_keys(model).items()}
-    rows = []
-    for place in stored:
-        source, key = origin.get(place.name, ("head", place.name))
-        rows.append({"source": source, "key": key, "offset": place.offset, "length": place.length})
-    head = {"file": WEIGHTS_FILE, "sha256": file_sha256(folder / WEIGHTS_FILE), "format": "safetensors"}
-    sources = {
-        "lite0": _source(LITE0, "torch-legacy"),
-        "minilm": _source(MINILM, "safetensors"),
-        "head": head,
-        "tokenizer": _source(MINILM_TOKENIZER, "json"),
-    }
-    return (
-        f'{{\n"file": {json.dumps(DATA_FILE)},\n"sha256": {json.dumps(contract.weights[DATA_FILE])},\n'
-        f'"tokenizer": {json.dumps(contract.spec.text.tokenizer)},\n'
-        f'"sources": {{\n{_lines(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sources.items())}\n}},\n'
-        f'"tensors": [\n{_lines(map(json.dumps, rows))}\n]\n}}\n'
-    )
+def _row_tokens(contract: ModelContract) -> int:
+    """How much of each group of batches is checked: of large models less, but always a full batch."""
+    flops = contract.cost.flops / contract.spec.text.token_limit
+    return max(MAX_BATCH * contract.spec.text.ladder[0], min(ROW_TOKENS, int(CHECKED_FLOPS / flops)))
 
 
-def _source(file: PackagedFile, form: str) -> Mapping[str, str]:
-    names = {"distribution": file.distribution, "module": file.module, "file": file.path}
-    return {**names, "sha256": file.sha256, "format": form, "licence": file.licence}
-
-
-def _lines(items: Iterable[str]) -> str:
-    return ",\n".join(f"  {item}" for item in items)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Export a checkpoint; 1 when it cannot be, with one line that says why."""
-    parser = argparse.ArgumentParser(prog="repository", description="Write a model folder for Triton.")
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("repository", type=Path)
-    options = parser.parse_args(arguments)
+def _is_there(place: Path, contract: ModelContract) -> bool:
+    """Whether this very version is there; raises ConfigurationError where another thing is."""
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return False
+    instead = f"remove it, or export as --version {_free(place.parent)}"
     try:
-        write_model(
-            load_checkpoint(options.checkpoint), options.checkpoint / WEIGHTS_FILE, options.repository
-        )
-    except (AdgaugeError, OSError) as error:
-        sys.stderr.write(f"export: {error}\n")
-        return 1
-    return 0
+        there = load_contract(place)
+    except ContractMismatch as exc:
+        raise ConfigurationError(f"{place} is no version that adgauge exported: {instead} ({exc})") from exc
+    if there.digest() != contract.digest():
+        raise ConfigurationError(f"{place} is taken by other weights or another contract: {instead}")
+    if differing := [name for name, value in contract if getattr(there, name) != value]:
+        raise ConfigurationError(f"{place} has these weights with other {' and '.join(differing)}: {instead}")
+    for name in wrong_files(place, contract):
+        raise ConfigurationError(f"{place / name} is not as it was exported: {instead}")
+    return True
 
 
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+def _free(folder: Path) -> int:
+    return 1 + max(int(each.name) for each in folder.iterdir() if each.name.isdecimal())
+
+
+def _hashes(folder: Path, *names: str) -> dict[str, str]:
+    return {name: file_sha256(folder / name) for name in names}
