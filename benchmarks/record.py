@@ -19,9 +19,9 @@ def write_figures(name: str, command: str, figures: Mapping[str, Any]) -> Path:
     """Write `figures` (numbers and strings, nested by name) so that documents can quote them."""
     document = {
         "command": command,
-        "commit": _commit(),
+        "commit": commit(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu_model(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "python": platform.python_version()},
         "figures": figures,
     }
     FIGURES.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def write_figures(name: str, command: str, figures: Mapping[str, Any]) -> Path:
     return path
 
 
-def _commit() -> str:
+def commit() -> str:
     """The short hash, marked when the tree held changes: such a figure cannot be reproduced exactly."""
     commit = _git("rev-parse", "--short=12", "HEAD")
     return (
@@ -45,6 +45,7 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """As the kernel names it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")

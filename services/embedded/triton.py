@@ -6,7 +6,7 @@ it meets numpy 2.
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,13 +89,15 @@ def start_triton(
     config_name: str = "cpu",
     port: int | None = None,
     flags: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> Triton:
     """Start tritonserver on loopback with exactly `models` of `repository`.
 
     Raises ServerFailed, or ContractMismatch when a model's files are not those of its contract.
 
     `config_name` picks `configs/<config_name>.pbtxt` of a model where it exists, else `config.pbtxt`. `flags`
-    come last on the command line: of two equal ones the later counts.
+    come last on the command line: of two equal ones the later counts. `variables` are added to the server's
+    environment, or replace what is there.
     """
     for model in models:
         if not (repository / model).is_dir():
@@ -123,7 +125,8 @@ def start_triton(
         f"--backend-config=python,shm-region-prefix-name={workspace.shm_prefix}{ports[0]}_",
         *flags,
     ]
-    return Triton(workspace.start("triton", argv, environment.variables()), tuple(models), *ports)
+    process = workspace.start("triton", argv, environment.variables() | dict(variables or {}))
+    return Triton(process, tuple(models), *ports)
 
 
 def find_environment(venv: Path) -> TritonEnvironment:
