@@ -38,7 +38,8 @@ def wrong_use(*arguments: str) -> int:
 
 def test_the_commands_are_those_of_this_version() -> None:
     assert {" ".join(names) for names in COMMANDS} == {
-        "score", "publish", "scores", "scores get", "explain", "check", "topics", "topics create",
+        "score", "publish", "scores", "scores get", "scores generations", "scores promote",
+        "scores rollback", "explain", "check", "topics", "topics create",
         "models", "models list", "models load", "models unload", "models status", "models verify",
         "models configure", "dlq",
         "dlq list", "dlq show", "dlq replay", "reconcile", "rescore", "doctor", "profile", "ces",
@@ -86,6 +87,8 @@ def test_what_a_program_may_read_comes_as_json(names: tuple[str, ...], text: str
         ["models", "load", "effimini", "--timeout", "0"],
         ["models", "status", "effimini", "--version", "0"],
         ["models", "unload", "effimini", "--model-dir", "models"],
+        ["scores", "promote"],
+        ["scores", "promote", "0"],
         ["rescore"],
         ["rescore", "--where", "reason=bad_mood"],
         ["rescore", "--where", "mood=bad"],

@@ -2,6 +2,14 @@
 
 from adgauge.adapters.redis.cache import RedisScoreCache
 from adgauge.adapters.redis.connection import Client, connect, persistence
+from adgauge.adapters.redis.generations import (
+    HISTORY_KEY,
+    Flip,
+    Generation,
+    Generations,
+    Live,
+    Why,
+)
 from adgauge.adapters.redis.line import (
     DIGEST_DIGITS,
     LIVE_KEY,
@@ -20,14 +28,20 @@ from adgauge.adapters.redis.store import (
 
 __all__ = [
     "DIGEST_DIGITS",
+    "HISTORY_KEY",
     "LIVE_KEY",
     "TOMBSTONE_TTL_MS",
     "Client",
+    "Flip",
+    "Generation",
+    "Generations",
+    "Live",
     "Reading",
     "RedisScoreCache",
     "RedisScoreStore",
     "ScoreReader",
     "StoredScore",
+    "Why",
     "connect",
     "decode",
     "encode",
