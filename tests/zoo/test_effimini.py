@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adgauge.errors import ConfigurationError
 from adgauge.models.effimini import EffiMini, effimini_tiny
+from adgauge.models.interface import Limits
 from adgauge.models.layers.efficientnet_lite import EfficientNetLite, lite0
 from adgauge.models.registry import MODELS, build
 
@@ -114,6 +115,56 @@ def test_lite0_gives_the_reference_numbers() -> None:
     assert features.shape == (1, 1280)
     expected = torch.tensor([1.9981, 0.51757, 0.0, 1.98121, 1.78683, 4.53378, 1.02275, 2.91315])
     torch.testing.assert_close(features[0, ::160], expected, atol=1e-3, rtol=1e-3)
+
+
+class SamePadding(nn.Module):
+    """TensorFlow's `SAME` at stride 2, whatever the size: as few zeros as ceil(n / 2) features need."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, H + zeros, W + zeros]."""
+        height, width = (max(2 * ((side - 1) // 2) + self.kernel - side, 0) for side in x.shape[-2:])
+        ends = width // 2, width - width // 2, height // 2, height - height // 2
+        return nn.functional.pad(x, ends)
+
+
+def pad_as_tensorflow(network: nn.Module) -> None:
+    """In place: paddings and strided convolutions of ours follow each other."""
+    padding = ""
+    for path, module in list(network.named_modules()):
+        if isinstance(module, nn.ZeroPad2d):
+            padding = path
+        elif isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            network.set_submodule(padding, SamePadding(module.kernel_size[0]))
+
+
+def differences(name: str, size: tuple[int, int]) -> float:
+    """Between the features of our padding and those of TensorFlow's, with random weights."""
+    torch.manual_seed(0)
+    encoder = build(name).eval().image_encoder
+    generator = torch.Generator().manual_seed(7)
+    image = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8, generator=generator)
+    ours = encoder(image)
+    pad_as_tensorflow(encoder)
+    return float((encoder(image) - ours).norm() / ours.norm())
+
+
+@pytest.mark.parametrize(
+    ("name", "patch"), [("effimini_lite0", 32), ("effimini_vlm", 32), ("effimini_tiny", 4)]
+)
+@torch.no_grad()
+def test_pictures_are_padded_as_in_tensorflow_at_every_size_that_is_allowed(name: str, patch: int) -> None:
+    assert build(name).limits == Limits(tokens=512, patch=patch, size=None)
+    assert differences(name, (2 * patch, 3 * patch)) == 0
+    assert differences(name, (2 * patch, 3 * patch - patch // 2)) > 1e-3
+
+
+def test_pictures_of_any_size_are_padded_as_in_torchvision() -> None:
+    with torch.device("meta"):
+        assert build("effimini_vlm_torchvision").limits == Limits(tokens=512, patch=1, size=None)
 
 
 @pytest.mark.parametrize(("name", "millions"), [("effimini_vlm", 27.706), ("effimini_lite0", 26.922)])

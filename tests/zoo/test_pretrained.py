@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -642,7 +643,47 @@ def test_what_the_hub_has_is_used_where_that_is_allowed(form: str, bert: Path, t
     (cached / "snapshots").mkdir()
     bert.rename(cached / "snapshots" / revision)
     told = run(FROM_THE_HUB, HF_HUB_CACHE=str(tmp_path / "cache"))
-    assert told == [{"text_encoder.backbone": MINILM_BERT}, norm.tolist()]
+    assert told == [{"text_encoder.backbone": f"{MINILM_BERT}@{revision}"}, norm.tolist()]
+
+
+PINNED = f"""
+import json
+from dataclasses import replace
+from tests.zoo.test_pretrained import BERT, MINILM_BERT, load_system
+found = []
+for revision in ("{"1" * 40}", "{"2" * 40}"):
+    known = replace(BERT.known, encoders={{"text_encoder.backbone": f"{{MINILM_BERT}}@{{revision}}"}})
+    loaded = load_system("tested", known, hub=True)
+    norm = loaded.model.text_encoder.backbone.embeddings.LayerNorm.weight
+    found.append([loaded.origins["text_encoder.backbone"], norm.tolist()])
+print(json.dumps(found))
+"""
+
+
+def test_a_revision_of_the_hub_can_be_pinned(bert: Path, tmp_path: Path) -> None:
+    snapshots = tmp_path / "cache" / f"models--{MINILM_BERT.replace('/', '--')}" / "snapshots"
+    norms = []
+    for digit in ("1", "2"):
+        rewrite(bert, lambda tensors: tensors["bert.embeddings.LayerNorm.weight"].mul_(2))
+        norms.append(load_file(bert / "model.safetensors")["bert.embeddings.LayerNorm.weight"].tolist())
+        shutil.copytree(bert, snapshots / (40 * digit))
+    told = run(PINNED, HF_HUB_CACHE=str(tmp_path / "cache"))
+    assert told == [[f"{MINILM_BERT}@{40 * digit}", norm] for digit, norm in zip("12", norms, strict=True)]
+    assert norms[0] != norms[1]
+
+
+def test_a_pinned_model_is_found_in_a_folder_and_how_to_get_it_is_said(
+    bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = replace(BERT.known, encoders={"text_encoder.backbone": f"{MINILM_BERT}@1a2b"})
+    assert load_system("tested", known, tmp_path).origins == {"text_encoder.backbone": str(bert)}
+    load_system("tested", known)
+    assert f"`hf download {MINILM_BERT} --revision 1a2b --local-dir SOURCE/{bert.name}`" in caplog.text
+
+
+def test_weights_that_a_package_carries_are_not_asked_of_the_hub() -> None:
+    origins = from_pretrained("effimini_lite0", hub=True).origins
+    assert set(origins.values()) == {f"packaged {LITE0.distribution}", f"packaged {MINILM.distribution}"}
 
 
 def test_a_system_without_published_weights_is_said_to_be_random(caplog: pytest.LogCaptureFixture) -> None:

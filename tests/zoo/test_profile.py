@@ -173,6 +173,13 @@ def test_effimini_costs_what_the_report_says() -> None:
     assert 2 * profile.macs.total == pytest.approx(6.811e9, rel=0.005)
 
 
+@pytest.mark.parametrize("name", ["effimini_vlm", "effimini_vlm_torchvision"])
+def test_effiminis_pooler_is_counted_but_not_trained(name: str) -> None:
+    profile, pooler = counted(name), 384 * 384 + 384
+    assert profile.params - profile.trainable == pooler
+    assert profile.parts["text_encoder"].params - profile.parts["text_encoder"].trainable == pooler
+
+
 def test_smolvlm_has_the_parameters_of_the_report_and_as_many_layer_macs() -> None:
     """Its 61.44 GFLOPs are MACs, and leave the products of attention out."""
     profile = counted("smolvlm_wleach")
@@ -241,7 +248,12 @@ def test_lovif_costs_what_it_does_as_described() -> None:
             {"size": (256, 256)},
             "--size 256x256: lovif_clip sees 224x224 only",
         ),
-        ("effimini_vlm", {"size": (1, 1)}, "--size 1x1: effimini_vlm cannot see it: "),
+        ("effimini_vlm", {"size": (0, 0)}, "--size 0x0: effimini_vlm cannot see it: "),
+        (
+            "effimini_lite0",
+            {"size": (224, 240)},
+            "--size 224x240: effimini_lite0 sees patches of 32 pixels; choose multiples of 32",
+        ),
         ("pinco", {"size": (256, 256)}, "--size: the collage is 256x384 and has no other size"),
         (
             "latent_query",

@@ -202,6 +202,24 @@ def test_gradients_are_finite_and_reach_every_trained_parameter(name: str) -> No
     assert {key for key, tensor in model.named_parameters() if tensor.grad is not None} == set(trained)
 
 
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_parameter_that_is_not_frozen_is_read_and_so_are_the_frozen_ones_but_three(name: str) -> None:
+    model = _on_meta(name).train()
+    given = tuple(tensor.to("meta") for tensor in inputs(name, 2).values())
+    torch.autograd.backward(model(*given).sum())
+    unread = {key for key, parameter in model.named_parameters() if parameter.grad is None}
+    assert {key for key in unread if not key.startswith(system(name).frozen or ("-",))} == set()
+    assert unread <= UNREAD
+
+
+# Counted all the same: they are in the published checkpoints, and P is what is stored.
+UNREAD = {
+    "text_encoder.backbone.pooler.dense.weight",  # EffiMiniVLM's BERT
+    "text_encoder.backbone.pooler.dense.bias",
+    "image_encoder.backbone.embeddings.mask_token",  # DINOv2's, for its own pretraining
+}
+
+
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_a_state_dict_carries_all_of_the_model(name: str) -> None:

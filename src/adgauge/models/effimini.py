@@ -22,8 +22,8 @@ from transformers import BertConfig, BertModel, EfficientNetConfig, EfficientNet
 from adgauge.models.interface import Limits
 from adgauge.models.layers.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig, Stage, lite0
 from adgauge.models.layers.masks import padding_mask
-from adgauge.models.layers.normalize import RGB, Normalize
-from adgauge.models.layers.padding import pad_evenly
+from adgauge.models.layers.normalize import IMAGENET_MEAN, IMAGENET_STD, RGB, Normalize
+from adgauge.models.layers.padding import pad_evenly, total_stride
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class ImageEncoder(nn.Module):
             _let_pictures_through(self.backbone)
         if config.even_padding:
             pad_evenly(self.backbone)
+        self.patch = 1 if config.even_padding else total_stride(self.backbone)
 
     def forward(self, image: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] → [B, features]."""
@@ -85,7 +86,8 @@ class TextEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """int64 [B, T] twice → [B, features]."""
-        output = self.backbone(input_ids=input_ids, attention_mask=padding_mask(attention_mask))
+        mask = padding_mask(attention_mask, self.backbone.dtype)
+        output = self.backbone(input_ids=input_ids, attention_mask=mask)
         cls: Tensor = output.last_hidden_state[:, 0]
         return cls
 
@@ -95,7 +97,7 @@ class Concatenation(nn.Module):
 
     def forward(self, image: Tensor, has_image: Tensor, text: Tensor) -> Tensor:
         """[B, I], [B, 1], [B, T] → [B, I + T]."""
-        return torch.cat((image * has_image, text), dim=1)
+        return torch.cat((image * has_image.to(image.dtype), text), dim=1)
 
 
 def mlp(inputs: int, hidden: tuple[int, int], dropout: float, start: float) -> nn.Sequential:
@@ -127,7 +129,7 @@ class EffiMini(nn.Module):
         # A clamped score has no gradient: start in the middle of the range.
         self.head = mlp(joint, config.hidden, config.dropout, start=sum(config.score_range) / 2)
         self.score_range = config.score_range
-        self.limits = Limits(config.text_encoder.max_position_embeddings, patch=1, size=None)
+        self.limits = Limits(config.text_encoder.max_position_embeddings, self.image_encoder.patch, size=None)
 
     def forward(self, image: Tensor, has_image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ratings, float32 [B, 1]."""
@@ -165,8 +167,8 @@ def effimini_vlm() -> Config:
         # transformers' momentum of 0.99 is TensorFlow's, which torch counts the other way.
         image_encoder=_b0(batch_norm_eps=1e-3, batch_norm_momentum=0.01),
         even_padding=False,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         text_encoder=_minilm(),
         pooler=True,
         hidden=(512, 256),
@@ -202,16 +204,11 @@ def effimini_tiny() -> Config:
         Stage(repeats=1, kernel=3, stride=1, expansion=1, channels=8),
         Stage(repeats=2, kernel=5, stride=2, expansion=2, channels=8),
     )
-    return Config(
+    return replace(
+        effimini_lite0(),
         image_encoder=EfficientNetLiteConfig(stem=8, stages=stages, features=32),
-        even_padding=False,
-        mean=(0.498, 0.498, 0.498),
-        std=(0.502, 0.502, 0.502),
         text_encoder=BertConfig(
             hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
         ),
-        pooler=False,
         hidden=(16, 8),
-        dropout=0.1,
-        score_range=(1.0, 5.0),
     )

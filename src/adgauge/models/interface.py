@@ -14,7 +14,7 @@ class Limits:
     """What pictures and texts a model can be given."""
 
     tokens: int  # positions of the text encoder that text may take
-    patch: int  # height and width of the picture must be multiples of it
+    patch: int  # pixels; height and width of the picture must be multiples of it
     size: tuple[int, int] | None  # the only height and width there are positions for; None: any
     categories: int = 0  # ids of categories, 0 for unknown among them
     numeric: int = 0  # numbers beside picture and text

@@ -22,7 +22,7 @@ from transformers import Dinov2Config, Dinov2Model, DistilBertConfig, DistilBert
 from adgauge.models.interface import Limits
 from adgauge.models.layers.attention import EncoderLayer, MultiHeadAttention
 from adgauge.models.layers.masks import padding_mask
-from adgauge.models.layers.normalize import RGB, Normalize
+from adgauge.models.layers.normalize import IMAGENET_MEAN, IMAGENET_STD, RGB, Normalize
 from adgauge.models.layers.rating import scaled_sigmoid
 
 
@@ -56,7 +56,9 @@ class ImageEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """uint8 [B, K, 3, H, W], or [B, 3, H, W] → [B, K · P, width] with P tokens a picture, CLS first."""
         pictures = image.flatten(0, -4)  # [B · K, 3, H, W]
-        states: Tensor = self.backbone(pixel_values=self.normalize(pictures)).last_hidden_state
+        # Not the whole backbone's forward: into a graph it puts a mask that masks nothing.
+        embedded = self.backbone.embeddings(self.normalize(pictures))
+        states: Tensor = self.backbone.layernorm(self.backbone.encoder(embedded).last_hidden_state)
         return states.reshape(image.shape[0], -1, self.width)
 
 
@@ -71,7 +73,8 @@ class TextEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """int64 [B, T] twice → [B, T, width]."""
-        output = self.backbone(input_ids=input_ids, attention_mask=padding_mask(attention_mask))
+        mask = padding_mask(attention_mask, self.backbone.dtype)
+        output = self.backbone(input_ids=input_ids, attention_mask=mask)
         projected: Tensor = self.projection(output.last_hidden_state)
         return projected
 
@@ -160,15 +163,12 @@ class LatentQuery(nn.Module):
         return scaled_sigmoid(rating, self.score_range)
 
 
-IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
-IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
-
-
 def latent_query() -> Config:
     """The report's model, whether one picture is shown to it or two.
 
-    DINOv2 was published with positions for 518 × 518; at 224 × 224 they are interpolated. Our reading, since
-    the report gives no sizes of it: the projection of the text and the width of the MLP.
+    DINOv2 was published with positions for 518 × 518; at 224 × 224 they are interpolated. The report gives 8
+    queries and 3 layers. Our reading: heads (8) and feed-forward width (3072) of these layers, the projection
+    of the text (to 768), the width of the MLP (768) and dropout (0.1).
     """
     return Config(
         image_encoder=Dinov2Config(

@@ -86,7 +86,9 @@ class TextEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """int64 [B, T] twice → [B, T, width]."""
-        output = self.backbone(input_ids=input_ids, attention_mask=self.mask(attention_mask))
+        output = self.backbone(
+            input_ids=input_ids, attention_mask=self.mask(attention_mask, self.backbone.dtype)
+        )
         projected: Tensor = self.projection(output.last_hidden_state)
         return projected
 
@@ -112,7 +114,7 @@ class TokenFusion(nn.Module):
         states = torch.cat((image, text), dim=1)
         for layer in self.layers:
             states = layer(states, states, mask)
-        states = states * mask.unsqueeze(-1)
+        states = states * mask.unsqueeze(-1).to(states.dtype)
         missing = self.tokens - text.shape[1]
         return nn.functional.pad(states, (0, 0, 0, missing)).flatten(1)
 
@@ -150,7 +152,10 @@ CLIP_STD: RGB = (0.26862954, 0.26130258, 0.27577711)
 
 
 def lovif_clip() -> Config:
-    """Section 4.2: 174.2 M parameters, 16.5 GFLOPs at 77 tokens; the 256 of the MLP are our reading."""
+    """Section 4.2: 174.2 M parameters, 16.5 GFLOPs at 77 tokens.
+
+    Our reading: the encoder's feed-forward width (2048), that of the MLP (256) and dropout (0.1).
+    """
     return Config(
         image_encoder=CLIPVisionConfig(
             image_size=224,

@@ -24,7 +24,7 @@ from transformers import DebertaV2Config, DebertaV2Model, Swinv2Config, Swinv2Mo
 
 from adgauge.models.interface import Limits
 from adgauge.models.layers.attention import EncoderLayer
-from adgauge.models.layers.normalize import RGB, Normalize
+from adgauge.models.layers.normalize import IMAGENET_MEAN, IMAGENET_STD, RGB, Normalize
 from adgauge.models.layers.rating import masked_mean, scaled_sigmoid
 
 Cell = tuple[int, int, int, int]  # of the collage: top, left, height and width in pixels
@@ -90,8 +90,8 @@ class TextEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """int64 [B, T] twice → [B, T, width]."""
-        # DeBERTa masks pairs of tokens by itself, without looking into values.
-        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        # Of [B, T] DeBERTa masks pairs: a padding token would see nothing at all, which is NaN in float16.
+        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask[:, None, None, :])
         projected: Tensor = self.projection(output.last_hidden_state)
         return projected
 
@@ -120,9 +120,9 @@ class CrossModalFusion(nn.Module):
         numeric: Tensor,
     ) -> Tensor:
         """[B, I, D], [B, K], [B, T, D], [B, T], [B, 1], [B, N] → [B, D]."""
-        image = image * has_image.amax(1)[:, None, None]
+        image = image * has_image.amax(1)[:, None, None].to(image.dtype)
         seen = masked_mean(self.cross(text, image), mask)
-        known = self.category(category_id[:, 0]), self.numeric(numeric)
+        known = self.category(category_id[:, 0]), self.numeric(numeric.to(self.numeric.weight.dtype))
         tokens = torch.stack((image.mean(1), text[:, 0], seen, *known), dim=1)  # [B, 5, D]
         for layer in self.layers:
             tokens = layer(tokens, tokens)
@@ -185,8 +185,8 @@ def pinco() -> Config:
         image_encoder=Swinv2Config(
             image_size=256, embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), window_size=8
         ),
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         cells=((0, 0, 256, 256), (0, 256, 128, 128), (128, 256, 128, 128)),
         text_encoder=_deberta_v3(width=768, layers=6, heads=12, feedforward=3072, buckets=256),
         categories=34,

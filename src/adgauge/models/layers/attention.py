@@ -28,7 +28,7 @@ class MultiHeadAttention(nn.Module):
         keys, values = self._split(self.key(key_value)), self._split(self.value(key_value))
         scores = queries @ keys.transpose(-1, -2) * self.scale
         if mask is not None:
-            scores = scores + padding_mask(mask)
+            scores = scores + padding_mask(mask, scores.dtype)
         attended: Tensor = self.output((scores.softmax(-1) @ values).transpose(1, 2).flatten(2))
         return attended
 

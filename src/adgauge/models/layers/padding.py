@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from torch import nn
 
 
@@ -15,3 +17,12 @@ def pad_evenly(network: nn.Module) -> None:
         if isinstance(module, nn.ZeroPad2d):
             most = max(module.padding)
             module.padding = (most, most, most, most)
+
+
+def total_stride(network: nn.Module) -> int:
+    """Pixels from one of the last features to the next, where convolutions follow each other.
+
+    For pictures whose sides are multiples of it no strided convolution sees an odd side, which TensorFlow and
+    our networks pad differently.
+    """
+    return prod(module.stride[0] for module in network.modules() if isinstance(module, nn.Conv2d))

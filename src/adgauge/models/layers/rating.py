@@ -14,6 +14,7 @@ def scaled_sigmoid(raw: Tensor, score_range: tuple[float, float]) -> Tensor:
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     """[B, T, D] and a mask [B, T] of ones and zeros → [B, D]: padding counts for nothing."""
-    weights = mask.to(states.dtype).unsqueeze(-1)
-    mean: Tensor = (states * weights).sum(1) / weights.sum(1).clamp(min=1)
-    return mean
+    # Shares in float32, not a sum that is divided: 16 bits cannot count to 2560, nor hold that many states.
+    shares = mask.float() / mask.float().sum(1, keepdim=True).clamp(min=1)
+    mean: Tensor = (states.float() * shares.unsqueeze(-1)).sum(1)
+    return mean.to(states.dtype)
