@@ -99,7 +99,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _document(written: Written, *, is_trained: bool) -> dict[str, Any]:
     contract = written.contract
-    compared = [group.compared for group in written.parity.groups]
+    compared = [group.compared for group in written.parity.groups if group.compared is not None]
     plcc = min(each.plcc for each in compared)
     return {
         "folder": str(written.folder),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adgauge.adapters.triton.configuration import MAX_BATCH, require_versions_of_one_model, write_configs
+from adgauge.adapters.triton.configuration import require_versions_of_one_model, write_configs
 from adgauge.canonical.golden import golden_line
 from adgauge.contract import (
     CONTRACT_FILE,
@@ -34,7 +34,7 @@ from adgauge.export.assembly import ASSEMBLY_FILE, assembly
 from adgauge.export.comparison import REDUCED_DELTA, Scores
 from adgauge.export.golden_products import golden_inputs, golden_products
 from adgauge.export.onnx import DATA_FILE, GRAPH_FILE, export_model
-from adgauge.export.parity import ROW_TOKENS, Parity, Show, graph_run, require_parity, torch_scores
+from adgauge.export.parity import Parity, Show, graph_run, require_parity, row_tokens_for, torch_scores
 from adgauge.export.source import Source, fixed_threads
 from adgauge.export.staging import model_folder, publish, staging
 from adgauge.records import CanonicalInput
@@ -44,8 +44,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 MODEL_PY = TEMPLATES / "model.py"
 DECIMALS = 5
 """Of golden scores: what sums end in is not the same on every machine."""
-CHECKED_FLOPS = 2e12
-"""For each group of batches that parity is checked in: some seconds of a processor's work."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -144,7 +142,7 @@ def _fill(staged: Path, source: Source, contract: ModelContract, wanted: Wanted,
         inputs,
         contract,
         trained=source.is_trained,
-        row_tokens=_row_tokens(contract),
+        row_tokens=row_tokens_for(contract),
         show=lambda text: show(f"checking {text}"),
     )
     return _Made(contract, parity, float(np.ptp(reference)))
@@ -169,12 +167,6 @@ def _golden(inputs: Sequence[CanonicalInput], scores: Scores) -> str:
         for product, one, score in zip(golden_products(), inputs, scores, strict=True)
     )
     return "\n".join(lines) + "\n"
-
-
-def _row_tokens(contract: ModelContract) -> int:
-    """How much of each group of batches is checked: of large models less, but always a full batch."""
-    flops = contract.cost.flops / contract.spec.text.token_limit
-    return max(MAX_BATCH * contract.spec.text.ladder[0], min(ROW_TOKENS, int(CHECKED_FLOPS / flops)))
 
 
 def _is_there(place: Path, contract: ModelContract) -> bool:

@@ -100,10 +100,15 @@ def _of_checkpoint(folder: Path, tokenizer: Path | None) -> Source:
         _require_vocabulary(model, contract.spec, found)
     except ContractMismatch as exc:
         raise ContractMismatch(f"{folder}: {exc}") from exc
-    is_head_only = all(_is_untrained(path, checkpoint) for path in system(checkpoint.made_for).encoders)
-    is_packaged = contract.spec.text.tokenizer_sha256 == MINILM_TOKENIZER.sha256
-    head = folder / WEIGHTS_FILE if is_head_only and is_packaged else None
-    return Source(model, contract, found, head)
+    return Source(model, contract, found, folder / WEIGHTS_FILE if _is_packaged(checkpoint) else None)
+
+
+def _is_packaged(checkpoint: Checkpoint) -> bool:
+    """Whether packages carry all that a checkpoint does not hold, and its tokenizer."""
+    encoders = system(checkpoint.made_for).encoders
+    tokenizer = checkpoint.contract.spec.text.tokenizer_sha256
+    is_head = bool(encoders) and all(_is_untrained(path, checkpoint) for path in encoders)
+    return is_head and tokenizer == MINILM_TOKENIZER.sha256
 
 
 def trained_model(checkpoint: Checkpoint) -> Model:

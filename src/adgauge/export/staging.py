@@ -26,31 +26,33 @@ def model_folder(root: Path, name: str, show: Callable[[str], None]) -> Iterator
     Raises ConfigurationError where nothing can be written, in the block too.
     """
     folder = root / name
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        descriptor = _locked(folder, show)
+        descriptor, made = _locked(folder, show)
         try:
             for left in folder.glob(f"{PREFIX}*"):
                 shutil.rmtree(left)
             yield folder
         finally:
-            for made in missing:
+            for each in made:
                 with suppress(OSError):  # it is not empty
-                    made.rmdir()
+                    each.rmdir()
             os.close(descriptor)
     except OSError as exc:
         raise ConfigurationError(f"cannot write {folder}: {exc.strerror or exc}") from exc
 
 
-def _locked(folder: Path, show: Callable[[str], None]) -> int:
-    """A descriptor of the folder, which holds the lock until it is closed or the process ends."""
+def _locked(folder: Path, show: Callable[[str], None]) -> tuple[int, list[Path]]:
+    """A descriptor of the folder, which holds the lock until it is closed, and what had to be made, innermost
+    first.
+    """
     while True:
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             _wait_for(descriptor, folder, show)
             if folder.is_dir() and os.path.samestat(os.fstat(descriptor), folder.stat()):
-                return descriptor
+                return descriptor, missing
         except BaseException:
             os.close(descriptor)
             raise
