@@ -63,7 +63,7 @@ def score_file(
     """
     _refuse_same_file(Path(path), output, rejects, submission)
     settings = load_settings(ServerSettings)
-    roots = _image_roots(path, image_root, settings)
+    roots = image_roots(path, image_root, settings)
     metrics, stop = Metrics(CollectorRegistry()), threading.Event()
     with ExitStack() as submitted:  # the other files are written even if the submission is not
         write_submission = _lines(submitted, submission)
@@ -73,7 +73,7 @@ def score_file(
             write_rows = _rows(stack, output, is_printed=is_printed, as_json=as_json)
             write_rejects = _lines(stack, rejects)
             model_dir = _model_dir(model, settings)
-            triton, check_triton = stack.enter_context(_triton(model_dir, settings))
+            triton, check_triton = stack.enter_context(triton_for(model_dir, settings))
             admitted = admit(model_dir, triton, metrics, requests=settings.triton_requests)
             stack.callback(admitted.scorer.close)
             images = image_loader(
@@ -172,7 +172,7 @@ def _lines(stack: ExitStack, path: Path | None) -> Callable[[str], object]:
     return stack.enter_context(line_file(path)) if path is not None else lambda _: None
 
 
-def _image_roots(path: str, image_root: Path | None, settings: ServerSettings) -> Sequence[Path]:
+def image_roots(path: str, image_root: Path | None, settings: ServerSettings) -> Sequence[Path]:
     """Where relative paths of pictures lead: the folder given, else the configured ones and the file's."""
     if image_root is not None:
         if not image_root.is_dir():
@@ -227,7 +227,7 @@ def _repository() -> Path:
 
 
 @contextmanager
-def _triton(
+def triton_for(
     model_dir: Path, settings: ServerSettings
 ) -> Iterator[tuple[TritonConnection, Callable[[], None]]]:
     """The Triton to use, started here unless one is given, and a check that it lives."""
