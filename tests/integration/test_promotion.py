@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,10 +13,20 @@ from typing import Any
 import pytest
 from redis.cluster import RedisCluster
 
-from adgauge.adapters.redis import HISTORY_KEY, LIVE_KEY, connect, register_generation, score_key
+from adgauge.adapters.redis import (
+    HISTORY_KEY,
+    LIVE_KEY,
+    Generations,
+    Why,
+    connect,
+    register_generation,
+    score_key,
+)
 from adgauge.cli import main
+from adgauge.errors import BackendUnavailable
 from adgauge.monitor.gate_result import Decision, GateResult, Side
-from services.embedded.cache import ValkeyCluster
+from services.embedded.cache import Valkey, ValkeyCluster
+from services.embedded.workspace import Workspace
 
 PRODUCTS = [f"P{number}" for number in range(50)]
 HOUR_MS = 3_600_000
@@ -253,3 +264,53 @@ def test_of_two_operators_at_the_same_moment_both_are_told_what_is_live(client: 
     )
     assert all("somebody else was faster" in err for _, err, code in ended if code)
     assert client.get(LIVE_KEY) == str(history[0]["after"])
+
+
+def test_a_flip_that_timed_out_is_done_late_whole_or_not_at_all(workspace: Workspace) -> None:
+    server = Valkey(workspace, "valkey-promotion")
+    server.start()
+    hasty, patient = (Generations(connect(server.url, timeout_s)) for timeout_s in (0.3, 10.0))
+    assert hasty.flip(hasty.live(), 1, Why.FORCED, at_ms=1)
+    seen = hasty.live()
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(BackendUnavailable, match="redis"):
+            hasty.flip(seen, 2, Why.GATE, at_ms=2)
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    deadline = time.monotonic() + 10
+    while (live := patient.live()).generation != 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [flip.after for flip in live.flips] == [2, 1]
+    assert not patient.flip(seen, 2, Why.GATE, at_ms=3)
+    server.kill()
+
+
+def test_a_flip_survives_the_loss_of_its_master_with_its_history(valkey_cluster: ValkeyCluster) -> None:
+    """Both are on one server and are replicated in one piece."""
+    with RedisCluster.from_url(valkey_cluster.url) as admin:
+        admin.flushall(target_nodes=RedisCluster.PRIMARIES)
+        slot = admin.keyslot(LIVE_KEY)
+        assert slot == admin.keyslot(HISTORY_KEY)
+        master = valkey_cluster.node_at(admin.nodes_manager.slots_cache[slot][0].port)
+    client = connect(valkey_cluster.url, 0.5)
+    generations = Generations(client)
+    for number in (1, 2):
+        assert generations.flip(generations.live(), number, Why.FORCED, at_ms=number)
+    time.sleep(0.5)  # replication is asynchronous
+    master.kill()
+    try:
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                assert generations.flip(generations.live(), 3, Why.GATE, at_ms=3)
+                break
+            except BackendUnavailable:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert [flip.after for flip in generations.live().flips] == [3, 2, 1]
+    finally:
+        client.close()
+        master.start()
+        valkey_cluster.wait_until_whole()
