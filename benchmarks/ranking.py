@@ -28,8 +28,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.image import DecodeLimits, decode
 from adgauge.contract import load_contract
-from adgauge.export.onnx import GRAPH_FILE
-from adgauge.export.parity import onnx_scores
+from adgauge.export.parity import graph_run, run_all
 from adgauge.product import parse_product
 from adgauge.records import CanonicalInput
 from benchmarks.record import ROOT, write_figures
@@ -174,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
         for variant in variants(Path(folder), int(count)):
             inputs.append(canonical(canonicalizer, variant))
             made.append(variant)
-    scores = onnx_scores(MODEL / GRAPH_FILE, contract, inputs).tolist()
+    scores = run_all(graph_run(MODEL, contract), inputs).tolist()
     kinds = measure(made, scores)
     figures = {
         "model": f"{contract.name} {contract.version} {contract.digest()[:12]}",

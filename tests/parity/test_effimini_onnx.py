@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, load_golden
 from adgauge.contract import GOLDEN_FILE, ModelContract, load_contract
+from adgauge.export.comparison import FP32_DELTA, compare
 from adgauge.export.onnx import GRAPH_FILE, export_graph, export_model, externalize
-from adgauge.export.parity import TOLERANCE, max_difference, onnx_scores, torch_scores
+from adgauge.export.parity import graph_run, run_all, torch_scores
 from adgauge.export.source import trained_model
 from adgauge.models.registry import Model, build
 from adgauge.training.checkpoint import WEIGHTS_FILE, Checkpoint
@@ -61,7 +62,7 @@ def test_any_number_of_rows_and_tokens_scores_as_in_torch(
     with torch.no_grad():
         expected = tiny(image, has_image, ids, mask).numpy()
     assert scores.shape == (rows, 1)
-    assert max_difference(scores, expected) <= TOLERANCE
+    assert compare(scores[:, 0], expected[:, 0]).max_delta <= FP32_DELTA
 
 
 def test_a_graph_names_no_path_of_the_machine_that_exported_it(tiny: Model, contract: ModelContract) -> None:
@@ -102,8 +103,8 @@ def test_the_assembled_default_model_scores_as_in_torch_and_as_recorded(contract
     assert [one.digest for one in inputs] == [record.digest for record in records]
     state = load_file(DEFAULT / WEIGHTS_FILE)
     model = trained_model(Checkpoint(state, contract, RECIPE.read_text(), {}))
-    served = onnx_scores(DEFAULT / GRAPH_FILE, contract, inputs)
-    assert max_difference(served, torch_scores(model, contract, inputs)) <= TOLERANCE
+    served = run_all(graph_run(DEFAULT, contract), inputs)
+    assert compare(torch_scores(model, contract, inputs), served).max_delta <= FP32_DELTA
     recorded = np.array([record.score for record in records], dtype=np.float32)
-    assert max_difference(served, recorded) <= TOLERANCE
+    assert compare(recorded, served).max_delta <= FP32_DELTA
     assert len(records) == 16

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adgauge.cli.catalog_inputs import CatalogInputs
 from adgauge.cli.parity_report import DATA, GOLDEN, Report, Tried, as_json, as_text
 from adgauge.export.comparison import Comparison, Gate
 from adgauge.export.parity import Measured, Parity
@@ -31,7 +32,8 @@ PARTLY = Measured("padded to 64", 2, 2, (Batch((1,), 64), Batch((2,), 64)), ALIK
 
 def tried(name: str, *groups: Measured, labels: tuple[float | None, ...] = ()) -> Tried:
     parities = {"onnxruntime": Parity(REFERENCE, groups)}
-    return Tried(name, REFERENCE, labels, Counter(not_json=2), Counter(not_found=1), parities)
+    products = CatalogInputs([], list(labels), Counter(not_json=2), Counter(not_found=1))
+    return Tried(name, products, REFERENCE, parities)
 
 
 def report(folder: Path, *sets: Tried) -> Report:

@@ -44,6 +44,11 @@ class CatalogInputs:
     left_out: Counter[str] = field(default_factory=Counter)
     without_image: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def labelled(self) -> int:
+        """How many have a label."""
+        return sum(label is not None for label in self.labels)
+
 
 def read_catalog_inputs(
     path: str,

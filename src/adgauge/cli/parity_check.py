@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,14 @@ from adgauge.adapters.triton.configuration import MAX_BATCH
 from adgauge.adapters.triton.requests import Refused
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, load_golden
-from adgauge.cli.catalog_inputs import read_catalog_inputs
+from adgauge.cli.catalog_inputs import CatalogInputs, read_catalog_inputs
 from adgauge.cli.parity_report import DATA, GOLDEN, TORCH, Report, Tried, as_json, as_text
 from adgauge.cli.score import triton_for
 from adgauge.cli.terminal import Progress
 from adgauge.contract import GOLDEN_FILE, ModelContract, load_contract, require_files
 from adgauge.errors import ConfigurationError, ContractMismatch
 from adgauge.export.comparison import Gate, Scores, compare, gate_for
-from adgauge.export.parity import Parity, Run, graph_run, measure, row_tokens_for, torch_scores
+from adgauge.export.parity import Run, graph_run, measure, row_tokens_for, torch_scores
 from adgauge.export.source import open_source
 from adgauge.pipeline.admission import require_golden_digests, require_served_contract
 from adgauge.quality.metrics import FEWEST_PAIRS
@@ -48,20 +47,33 @@ class _Version:
     folder: Path
     contract: ModelContract
     canonicalizer: Canonicalizer
-    golden: Sequence[CanonicalInput]
+    golden: list[CanonicalInput]
     recorded: Scores
 
 
-@dataclass
-class _Products:
-    """A set of products on the way to being `Tried`."""
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What every runtime is put through."""
 
-    name: str
-    inputs: Sequence[CanonicalInput]
-    labels: Sequence[float | None] = ()
-    left_out: Counter[str] = field(default_factory=Counter)
-    without_image: Counter[str] = field(default_factory=Counter)
-    parities: dict[str, Parity] = field(default_factory=dict)
+    version: _Version
+    tried: Sequence[Tried]
+    gate: Gate
+    row_tokens: int
+    show: Show
+
+    def of(self, runtime: str, run: Run, max_batch: int) -> None:
+        """Measure it on every set of products."""
+        for one in self.tried:
+            one.parities[runtime] = measure(
+                one.reference,
+                run,
+                one.products.inputs,
+                self.version.contract,
+                self.gate,
+                max_batch=max_batch,
+                row_tokens=self.row_tokens,
+                show=_naming(self.show, one.name, runtime),
+            )
 
 
 def check_parity(
@@ -107,42 +119,29 @@ def _report(
 ) -> Report:
     settings = load_settings(ServerSettings)
     version = _version(model_dir)
-    sets = [_Products(GOLDEN, version.golden)]
+    sets = {GOLDEN: CatalogInputs(inputs=version.golden)}
     if data is not None:
-        sets.append(_of_catalog(data, version, settings, image_root, show))
-    references, trained = _torch(source, version, sets, show)
-    budget = row_tokens or row_tokens_for(version.contract)
-    gate = gate_for(version.contract.precision, references[0], trained=trained)
-
-    def try_runtime(name: str, run: Run, max_batch: int) -> None:
-        for products, reference in zip(sets, references, strict=True):
-            products.parities[name] = measure(
-                reference,
-                run,
-                products.inputs,
-                version.contract,
-                gate,
-                max_batch=max_batch,
-                row_tokens=budget,
-                show=_naming(show, products.name, name),
-            )
-
-    try_runtime(version.contract.cpu_runtime, graph_run(version.folder, version.contract), MAX_BATCH)
+        sets[DATA] = _of_catalog(data, version, settings, image_root, show)
+    tried, trained = _in_torch(source, version, sets, show)
+    reference = tried[0].reference
+    gate = gate_for(version.contract.precision, reference, trained=trained)
+    trial = _Trial(version, tried, gate, row_tokens or row_tokens_for(version.contract), show)
+    trial.of(version.contract.cpu_runtime, graph_run(version.folder, version.contract), MAX_BATCH)
     if with_triton:
         show("waiting for Triton")
         with _triton_run(version, settings) as (run, max_batch):
-            try_runtime(TRITON, run, max_batch)
-    recorded = compare(references[0], version.recorded)
+            trial.of(TRITON, run, max_batch)
+    recorded = compare(reference, version.recorded)
     return Report(
         source=source,
         contract=version.contract,
-        spread=float(np.ptp(references[0])),
+        spread=float(np.ptp(reference)),
         gate=gate,
-        row_tokens=budget,
+        row_tokens=trial.row_tokens,
         file=data,
         recorded=recorded,
         recorded_failures=RECORDED_GATE.failures(recorded),
-        tried=[_tried(products, reference) for products, reference in zip(sets, references, strict=True)],
+        tried=tried,
     )
 
 
@@ -159,19 +158,19 @@ def _version(model_dir: Path) -> _Version:
 
 def _of_catalog(
     path: str, version: _Version, settings: ServerSettings, image_root: Path | None, show: Show
-) -> _Products:
+) -> CatalogInputs:
     read = read_catalog_inputs(path, version.canonicalizer, settings, image_root=image_root, show=show)
     if len(read.inputs) < FEWEST_PAIRS:
         raise ConfigurationError(
             f"{path} has {len(read.inputs)} products that can be scored; at least {FEWEST_PAIRS} are compared"
         )
-    return _Products(DATA, read.inputs, read.labels, read.left_out, read.without_image)
+    return read
 
 
-def _torch(
-    source: str, version: _Version, sets: Sequence[_Products], show: Show
-) -> tuple[list[Scores], bool]:
-    """The model's scores of each set, and whether it was trained; the model is let go of."""
+def _in_torch(
+    source: str, version: _Version, sets: Mapping[str, CatalogInputs], show: Show
+) -> tuple[list[Tried], bool]:
+    """Each set with the model's scores, and whether that was trained; the model is let go of."""
     show(f"building {source}")
     contract = version.contract
     opened = open_source(source, version.folder / contract.spec.text.tokenizer)
@@ -179,16 +178,16 @@ def _torch(
         raise ContractMismatch(
             f"{source} is given other inputs than {version.folder} says: name what was exported to it"
         )
-    scores = [
-        torch_scores(
-            opened.model,
-            contract,
-            products.inputs,
-            show=_naming(show, products.name, TORCH),
+    tried = [
+        Tried(
+            name,
+            products,
+            torch_scores(opened.model, contract, products.inputs, _naming(show, name, TORCH)),
+            parities={},
         )
-        for products in sets
+        for name, products in sets.items()
     ]
-    return scores, opened.is_trained
+    return tried, opened.is_trained
 
 
 @contextmanager
@@ -215,14 +214,3 @@ def _triton_run(version: _Version, settings: ServerSettings) -> Iterator[tuple[R
 
 def _naming(show: Show, *what: str) -> Show:
     return lambda text: show(", ".join((*what, text)))
-
-
-def _tried(products: _Products, reference: Scores) -> Tried:
-    return Tried(
-        name=products.name,
-        reference=reference,
-        labels=products.labels,
-        left_out=products.left_out,
-        without_image=products.without_image,
-        parities=products.parities,
-    )

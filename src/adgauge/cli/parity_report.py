@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,7 @@ from adgauge.cli.terminal import printable
 from adgauge.quality.metrics import FEWEST_PAIRS, MetricWarning, plcc
 
 if TYPE_CHECKING:
-    from collections import Counter
-
+    from adgauge.cli.catalog_inputs import CatalogInputs
     from adgauge.contract import ModelContract
     from adgauge.export.comparison import Comparison, Gate, Scores
     from adgauge.export.parity import Measured, Parity
@@ -27,21 +26,19 @@ RECORDED = "golden.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Products of one sort: torch's scores [n], labels where the file has them, what runtimes did."""
+    """Products called GOLDEN or DATA, torch's scores [n] of them, and what was measured of each runtime."""
 
     name: str
+    products: CatalogInputs
     reference: Scores
-    labels: Sequence[float | None]
-    left_out: Counter[str]
-    without_image: Counter[str]
-    parities: Mapping[str, Parity]
+    parities: dict[str, Parity]
 
     def label_correlations(self) -> dict[str, float]:
         """PLCC of every runtime, torch first, to the labels; none without at least three."""
-        at = [number for number, label in enumerate(self.labels) if label is not None]
-        if len(at) < FEWEST_PAIRS:
+        labelled = {at: label for at, label in enumerate(self.products.labels) if label is not None}
+        if len(labelled) < FEWEST_PAIRS:
             return {}
-        labels = [label for label in self.labels if label is not None]
+        at, labels = list(labelled), list(labelled.values())
         scores = {TORCH: self.reference} | {name: each.scores for name, each in self.parities.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MetricWarning)  # NaN says it
@@ -96,9 +93,9 @@ def as_json(report: Report) -> dict[str, Any]:
 def _set_as_json(one: Tried) -> dict[str, Any]:
     return {
         "n": len(one.reference),
-        "left_out": dict(one.left_out),
-        "without_image": dict(one.without_image),
-        "labelled": sum(label is not None for label in one.labels),
+        "left_out": dict(one.products.left_out),
+        "without_image": dict(one.products.without_image),
+        "labelled": one.products.labelled,
         "plcc_to_labels": {name: _known(each) for name, each in one.label_correlations().items()},
         "runtimes": {
             name: [_group_as_json(group) for group in parity.groups] for name, parity in one.parities.items()
@@ -187,7 +184,7 @@ def _notes(report: Report) -> Iterator[str]:
     """What the table does not say: what was left out, labels, failures."""
     for one in report.tried:
         if one.name == DATA:
-            yield f"{DATA}: {printable(str(report.file))}{_counted(one)}"
+            yield f"{DATA}: {printable(str(report.file))}{_counted(one.products)}"
         for runtime, parity in one.parities.items():
             yield from (
                 f"{one.name}, {runtime}, {group.group}: {_left_out(group, report.row_tokens)}"
@@ -196,8 +193,7 @@ def _notes(report: Report) -> Iterator[str]:
             )
         if correlations := one.label_correlations():
             listed = ", ".join(f"{name} {each:.6f}" for name, each in correlations.items())
-            labelled = sum(label is not None for label in one.labels)
-            yield f"{one.name}: PLCC to {labelled} labels: {listed}"
+            yield f"{one.name}: PLCC to {one.products.labelled} labels: {listed}"
     yield from (f"FAIL {failure}" for failure in report.failures)
     yield _conclusion(report)
 
@@ -211,8 +207,8 @@ def _conclusion(report: Report) -> str:
     return f"parity, in all but {not_run} groups, which were not run" if not_run else "parity"
 
 
-def _counted(one: Tried) -> str:
-    counted = ((one.left_out, "left out"), (one.without_image, "without a picture"))
+def _counted(products: CatalogInputs) -> str:
+    counted = ((products.left_out, "left out"), (products.without_image, "without a picture"))
     return "".join(
         f"; {what}: {', '.join(f'{count} {reason}' for reason, count in counts.most_common())}"
         for counts, what in counted

@@ -220,16 +220,3 @@ def run_all(run: Run, inputs: Sequence[CanonicalInput]) -> Scores:
             rows = alike[start : start + BATCH]
             scores[rows] = run([inputs[at] for at in rows])
     return scores
-
-
-TOLERANCE = 1e-4
-
-
-def onnx_scores(graph: Path, contract: ModelContract, inputs: Sequence[CanonicalInput]) -> Scores:
-    """Scores of a graph."""
-    return run_all(graph_run(graph.parent, contract), inputs)
-
-
-def max_difference(first: Scores, second: Scores) -> float:
-    """Largest |Δ|; NaN where either holds one."""
-    return float(np.abs(first - second).max())
