@@ -60,7 +60,7 @@ _TEXTS: tuple[Fields, ...] = (
     {**_TEXT, "features": ["Pocket"] * 12, "description": ["A light pack for day hikes, again. " * 14]},
     {**_LISTED, "description": ["A light pack for day hikes, again and again. " * 30]},
     {**_LISTED, "description": ["A light pack for day hikes, again and again. " * 60]},
-    {**_LISTED, "description": ["A light pack for day hikes, again and again. " * 150]},
+    {**_LISTED, "description": ["A light pack for day hikes, again and again. " * 260]},
 )
 _DAMAGES = (None, "blur", "dark", "small", "placeholder", "noisy", "bad_crop")
 _MODES = ("RGB", "RGBA", "L", "P", "1")

@@ -31,7 +31,7 @@ from adgauge.contract import (
 )
 from adgauge.errors import ConfigurationError, ContractMismatch
 from adgauge.export.assembly import ASSEMBLY_FILE, assembly
-from adgauge.export.comparison import REDUCED_DELTA, Scores
+from adgauge.export.comparison import REDUCED_DELTA, Scores, gate_for
 from adgauge.export.golden_products import golden_inputs, golden_products
 from adgauge.export.onnx import DATA_FILE, GRAPH_FILE, export_model
 from adgauge.export.parity import Parity, Show, graph_run, require_parity, row_tokens_for, torch_scores
@@ -81,10 +81,11 @@ def write_version(
     """
     contract = _draft(source, wanted)
     with model_folder(root, contract.name, show) as folder, fixed_threads():
+        place = folder / str(contract.version)
+        _require_version(place)
         _require_alike(folder, contract)
         with staging(folder) as staged:
             made = _fill(staged, source, contract, wanted, show)
-            place = folder / str(contract.version)
             is_new = not _is_there(place, made.contract)
             if is_new:
                 publish(staged, place)
@@ -131,6 +132,9 @@ def _fill(staged: Path, source: Source, contract: ModelContract, wanted: Wanted,
     templates = [Path(shutil.copy(path, staged)).name for path in sorted(TEMPLATES.glob("*.py"))]
     inputs = golden_inputs(contract, staged)
     reference = torch_scores(source.model, contract, inputs, lambda text: show(f"scoring in torch: {text}"))
+    gate_for(
+        contract.precision, reference, trained=source.is_trained
+    )  # before the work: it may prove nothing
     (staged / GOLDEN_FILE).write_text(_golden(inputs, reference))
     show("exporting the graph")
     contract = _write_graph(staged, source, contract, wanted)
@@ -169,21 +173,28 @@ def _golden(inputs: Sequence[CanonicalInput], scores: Scores) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _is_there(place: Path, contract: ModelContract) -> bool:
-    """Whether this very version is there; raises ConfigurationError where another thing is."""
+def _require_version(place: Path) -> None:
+    """Raise ConfigurationError where anything but a complete version is in the way."""
     if not place.exists() or (place.is_dir() and not any(place.iterdir())):
-        return False
+        return
     instead = f"remove it, or export as --version {_free(place.parent)}"
     try:
-        there = load_contract(place)
+        wrong = wrong_files(place, load_contract(place))
     except ContractMismatch as exc:
         raise ConfigurationError(f"{place} is no version that adgauge exported: {instead} ({exc})") from exc
+    for name in wrong:
+        raise ConfigurationError(f"{place / name} is not as it was exported: {instead}")
+
+
+def _is_there(place: Path, contract: ModelContract) -> bool:
+    """Whether this very version is there; raises ConfigurationError where another one is."""
+    if not (place / CONTRACT_FILE).exists():
+        return False
+    there, instead = load_contract(place), f"remove it, or export as --version {_free(place.parent)}"
     if there.digest() != contract.digest():
         raise ConfigurationError(f"{place} is taken by other weights or another contract: {instead}")
     if differing := [name for name, value in contract if getattr(there, name) != value]:
         raise ConfigurationError(f"{place} has these weights with other {' and '.join(differing)}: {instead}")
-    for name in wrong_files(place, contract):
-        raise ConfigurationError(f"{place / name} is not as it was exported: {instead}")
     return True
 
 
