@@ -101,7 +101,8 @@ def _fill(result: Result, load: Load, subject: Subject, effort: Effort) -> None:
     answered = [load.every_product(products, batch) for products, batch in shapes]
     if not _agrees(result, subject, answered):
         return
-    for products, in_flight, batch in product(subject.products, effort.in_flight, effort.batches):
+    of_curves = [products for products in subject.products if products.tokens in subject.lengths]
+    for products, in_flight, batch in product(of_curves, effort.in_flight, effort.batches):
         point, answers = load.measure(products, batch, in_flight)
         result.curve[products.tokens, in_flight, batch] = point
         answered.append(answers)

@@ -35,12 +35,16 @@ Rungs = Literal["all", "longest"]
 
 @dataclass(frozen=True)
 class Subject:
-    """One system in one precision. `parameters` tell `templates/model.py` what to load."""
+    """One system in one precision. `parameters` tell `templates/model.py` what to load.
+
+    All `products` are checked; curves are measured of those of `lengths` tokens.
+    """
 
     contract: ModelContract
     precision: Precision
     parameters: Mapping[str, str]
     products: tuple[Products, ...]  # text lengths ascending
+    lengths: tuple[int, ...]
 
     @property
     def name(self) -> str:
@@ -74,20 +78,23 @@ def torch_subjects(
                 "system": made_for,
                 "state": str(state),
             }
-            yield Subject(source.contract, precision, parameters, products)
+            lengths = tuple(each.tokens for each in products)
+            yield Subject(source.contract, precision, parameters, products, lengths)
 
 
 def exported_subject(repository: Path, model: str, device: Device, rungs: Rungs) -> Subject:
     """The newest version of an exported model, in the precision in which it was exported.
 
     Its golden records are the products; their scores are torch's, whatever the precision. Raises
-    ConfigurationError when there is no such model, ContractMismatch when its files are not the contract's.
+    ConfigurationError when there is none for a GPU, ContractMismatch when its files are not the contract's.
     """
     versions = version_folders(repository / model)
     if not versions:
         raise ConfigurationError(f"there is no model {model} in {repository}: run `adgauge export` first")
     folder = list(versions.values())[-1]
     contract = load_contract(folder)
+    if contract.precision == "bf16":
+        raise ConfigurationError(f"{folder} is bf16, which is for CPUs: its graph is float32; export fp16")
     require_files(folder, contract)
     golden = load_golden(folder / GOLDEN_FILE)
     inputs = canonicalize_golden(Canonicalizer(contract, folder), golden)
@@ -99,9 +106,9 @@ def exported_subject(repository: Path, model: str, device: Device, rungs: Rungs)
         "graph": str((folder / _graph(contract)).absolute()),
         "inputs": json.dumps([tensor.name for tensor in contract.inputs]),
     }
-    lengths = _chosen({one.rung for one in inputs}, rungs)
+    lengths = sorted({one.rung for one in inputs})
     products = tuple(_of_length(tokens, scored) for tokens in lengths)
-    return Subject(contract, contract.precision, parameters, products)
+    return Subject(contract, contract.precision, parameters, products, tuple(_chosen(lengths, rungs)))
 
 
 def _graph(contract: ModelContract) -> str:

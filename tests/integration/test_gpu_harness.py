@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from adgauge.contract import CONTRACT_FILE, load_contract
 from adgauge.errors import ConfigurationError
 from benchmarks.gpu.agreement import Agreement
 from benchmarks.gpu.load import Effort, Point
 from benchmarks.gpu.report import Result, table
 from benchmarks.gpu.run import main, measure
 from benchmarks.gpu.serving import require_environment
-from benchmarks.gpu.subjects import Subject, torch_subjects
+from benchmarks.gpu.subjects import Subject, exported_subject, torch_subjects
 from services.embedded.settings import EmbeddedSettings
 
 VENV = EmbeddedSettings().triton_venv
@@ -67,6 +68,26 @@ def test_fast_wrong_answers_are_no_figures(subject: Subject) -> None:
     assert result.not_reported is not None
     assert "max |Δ| is 1.00e-02, at most 1.00e-03 is allowed" in result.not_reported
     assert "NOT REPORTED: max |Δ| is" in table([result])
+
+
+def test_an_exported_graph_is_held_to_its_golden_scores(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    exported = ["--repository", str(EmbeddedSettings().model_repository), "--models", "effimini_lite0"]
+    few = ["--rungs", "longest", "--batches", "4", "--in-flight", "1"]
+    assert main([*exported, *BRIEFLY, *few, "--out", str(out)]) == 0
+    found = json.loads(out.read_text())["figures"]["effimini_lite0"]["fp32"]
+    assert found["runtime"] == "onnxruntime"
+    assert found["agreement"]["max_delta"] <= 1e-4
+    assert found["curve"]["tokens_256"]["in_flight_1"]["rows_4"]["products_per_s"] > 0
+
+
+def test_a_graph_for_cpus_is_no_graph_for_a_gpu(tmp_path: Path) -> None:
+    contract = load_contract(EmbeddedSettings().model_repository / "effimini_lite0" / "1")
+    folder = tmp_path / "effimini_lite0" / "1"
+    folder.mkdir(parents=True)
+    (folder / CONTRACT_FILE).write_text(contract.model_copy(update={"precision": "bf16"}).to_json())
+    with pytest.raises(ConfigurationError, match="its graph is float32; export fp16"):
+        exported_subject(tmp_path, "effimini_lite0", "cuda", "all")
 
 
 def test_a_table_has_a_line_a_place_and_its_columns_a_precision() -> None:

@@ -60,6 +60,8 @@ def of_torch(given: Mapping[str, str]) -> Score:
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     device = torch.device(given["device"])
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # the benchmark is only tried: threads would wait for busy cores
     model = build(given["system"])
     model.load_state_dict(torch.load(given["state"], weights_only=True))
     model.eval().to(device)
