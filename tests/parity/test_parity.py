@@ -23,7 +23,7 @@ from adgauge.export.comparison import Scores, gate_for
 from adgauge.export.golden_products import golden_inputs, golden_products
 from adgauge.export.onnx import DATA_FILE, GRAPH_FILE
 from adgauge.export.parity import graph_run, measure, require_parity, row_tokens_for, torch_scores
-from adgauge.export.repository import write_version
+from adgauge.export.repository import Written
 from adgauge.export.source import Source, open_source
 from adgauge.records import CanonicalInput
 
@@ -37,8 +37,8 @@ def source() -> Source:
 
 
 @pytest.fixture(scope="module")
-def version(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_version(source, tmp_path_factory.mktemp("repository")).folder
+def version(exported: Callable[[str], Written]) -> Path:
+    return exported(NAME).folder
 
 
 @pytest.fixture(scope="module")
