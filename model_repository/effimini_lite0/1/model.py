@@ -1,14 +1,17 @@
-"""Serves the model.onnx beside it on the CPU, for Triton's python backend."""
+"""Serves the model.onnx beside it on the CPU, for Triton's python backend.
+
+The backend imports it as `VERSION.model`: what is imported from `.` is of the same version.
+"""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import triton_python_backend_utils as pb_utils
+
+from .runtime import open_graph
 
 Rows = dict[str, npt.NDArray[Any]]  # input name → [rows, …]
 
@@ -17,15 +20,11 @@ class TritonPythonModel:
     """Looked up by this name by the backend; one instance a process, called by one thread."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the graph, with as many threads as the processors we may run on."""
+        """Load the graph, for the runtime that the contract names."""
         config = json.loads(args["model_config"])
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.output = config["output"][0]["name"]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
-        self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self.run = open_graph(Path(__file__).parent)
         self.metrics = pb_utils.MetricFamily(  # must outlive its metric
             name="adgauge_onnx_runs_total",
             description="Runs of the graph",
@@ -51,8 +50,8 @@ class TritonPythonModel:
         merged = {name: np.concatenate([named[name] for named in rows]) for name in self.inputs}
         self.runs.increment(1)
         try:
-            scores = self.session.run([self.output], merged)[0]
-        except Exception as exc:  # onnxruntime's errors have no other base
+            scores = self.run(merged)
+        except Exception as exc:  # the runtimes' errors have no other base
             if len(rows) > 1:
                 return [self._answer([named])[0] for named in rows]
             return [pb_utils.InferenceResponse(error=pb_utils.TritonError(f"cannot score: {exc}"))]
