@@ -9,10 +9,10 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from adgauge.adapters.triton.configuration import FILES, Target, triton_config, write_configs
 from adgauge.contract import ModelContract, digest_parameter, load_contract, version_folders
 from adgauge.errors import ContractMismatch
-from adgauge.export.repository import MODEL_PY
-from adgauge.adapters.triton.configuration import FILES, Target, triton_config, write_configs
+from adgauge.export.repository import TEMPLATES
 from adgauge.training.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,8 +43,10 @@ def test_generating_the_configuration_again_changes_nothing(tmp_path: Path) -> N
         assert (MODEL / path).read_text() == (again / path).read_text()
 
 
-def test_the_python_model_is_the_template() -> None:
-    assert (VERSION / "model.py").read_text() == MODEL_PY.read_text()
+def test_the_programs_are_the_templates() -> None:
+    assert TEMPLATES
+    for template in TEMPLATES:
+        assert (VERSION / template.name).read_text() == template.read_text()
 
 
 def test_the_contract_is_written_as_the_exporter_writes_it(contract: ModelContract) -> None:

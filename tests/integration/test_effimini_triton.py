@@ -123,4 +123,4 @@ def test_the_served_configuration_carries_the_digest_of_the_contract(triton: Tri
     with grpc.InferenceServerClient(triton.url) as client:
         config = client.get_model_config(NAME, as_json=True)["config"]
     assert config["parameters"]["contract_digest.1"]["string_value"] == CONTRACT.digest()
-    assert Path(MODEL.parent / "configs" / "cpu.pbtxt").is_file()
+    assert (MODEL.parent / "configs" / "cpu.pbtxt").is_file()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from adgauge.contract import CONTRACT_FILE, ModelContract, load_contract, version_folders, wrong_files
 from adgauge.adapters.triton.configuration import config_files, write_configs
+from adgauge.contract import CONTRACT_FILE, ModelContract, load_contract, version_folders, wrong_files
 
 
 def verify_model(folder: Path, *, as_json: bool) -> int:
