@@ -50,7 +50,7 @@ UNKNOWN = Interval(math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True)
-class _Pairs:
+class Pairs:
     """Finite pairs with positive weights: three float64 arrays of one length."""
 
     scores: Array
@@ -60,25 +60,25 @@ class _Pairs:
 
 def plcc(scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
     """Pearson's linear correlation coefficient, in [-1, 1]. Raises ValueError: see the module."""
-    return _plcc(_pairs(scores, labels, weights))
+    return correlation_of(finite_pairs(scores, labels, weights))
 
 
 def srcc(scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
     """Spearman's rank correlation coefficient: PLCC of ranks, ties at the average of theirs."""
-    pairs = _pairs(scores, labels, weights)
-    scores_ranked, labels_ranked = (_ranks(each, pairs.weights) for each in (pairs.scores, pairs.labels))
-    return _plcc(_Pairs(scores_ranked, labels_ranked, pairs.weights))
+    pairs = finite_pairs(scores, labels, weights)
+    scores_ranked, labels_ranked = (ranks(each, pairs.weights)[0] for each in (pairs.scores, pairs.labels))
+    return correlation_of(Pairs(scores_ranked, labels_ranked, pairs.weights))
 
 
 def mae(scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
     """Mean absolute error, in the unit of the scores."""
-    pairs = _pairs(scores, labels, weights)
+    pairs = finite_pairs(scores, labels, weights)
     return _mean(np.abs(pairs.scores - pairs.labels), pairs.weights)
 
 
 def rmse(scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
     """Root of the mean squared error, in the unit of the scores."""
-    pairs = _pairs(scores, labels, weights)
+    pairs = finite_pairs(scores, labels, weights)
     return math.sqrt(_mean((pairs.scores - pairs.labels) ** 2, pairs.weights))
 
 
@@ -89,7 +89,7 @@ def plcc_plus(correlation: float) -> float:
 
 def effective_n(scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
     """How many equally weighted pairs tell as much: (Σw)² / Σw² (Kish 1965); n without weights."""
-    w = _pairs(scores, labels, weights).weights
+    w = finite_pairs(scores, labels, weights).weights
     return float(w.sum() ** 2 / (w @ w)) if w.size else 0.0
 
 
@@ -98,7 +98,7 @@ def fisher_interval(correlation: float, n: float, confidence: float = 0.95) -> I
 
     Assumes that both are about normal; ratings are skewed, so the bootstrap stands beside it.
     """
-    _require_confidence(confidence)
+    require_confidence(confidence)
     if math.isnan(correlation):
         return UNKNOWN
     if n <= FEWEST_PAIRS:
@@ -126,11 +126,11 @@ def bootstrap_interval(
     A drawn pair keeps its weight. Draws whose scores or labels are constant have no PLCC and are left out.
     The same generator state gives the same interval; memory is bounded by BLOCK_CELLS, or by n where larger.
     """
-    _require_confidence(confidence)
+    require_confidence(confidence)
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; it must be at least 1")
-    pairs = _pairs(scores, labels, weights)
-    if math.isnan(_plcc(pairs)):
+    pairs = finite_pairs(scores, labels, weights)
+    if math.isnan(correlation_of(pairs)):
         return UNKNOWN
     moments = _moments(pairs)
     drawn = np.concatenate([_drawn_plcc(counts @ moments) for counts in _draws(len(moments), resamples, rng)])
@@ -141,7 +141,8 @@ def bootstrap_interval(
     return Interval(float(low), float(high))
 
 
-def _pairs(scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None) -> _Pairs:
+def finite_pairs(scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None) -> Pairs:
+    """The pairs that count, as float64; weights are scaled to below 1. Raises ValueError: see the module."""
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     w = np.ones_like(x) if weights is None else np.asarray(weights, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape or x.shape != w.shape:
@@ -151,22 +152,29 @@ def _pairs(scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike 
         raise ValueError("weights must be finite numbers, at least 0")
     finite = np.isfinite(x) & np.isfinite(y)
     if left_out := int(np.count_nonzero(~finite)):
-        _warn(f"{left_out} of {x.size} pairs hold NaN or inf and are left out")
+        warn(f"{left_out} of {x.size} pairs hold NaN or inf and are left out")
     w = _unit_scaled(w)
     kept = finite & (w > _NOTHING)
-    return _Pairs(x[kept], y[kept], w[kept])
+    return Pairs(x[kept], y[kept], w[kept])
 
 
-def _plcc(pairs: _Pairs) -> float:
-    if pairs.scores.size < FEWEST_PAIRS:
-        _warn(f"a correlation needs at least {FEWEST_PAIRS} pairs, not {pairs.scores.size}: NaN")
+def correlation_of(pairs: Pairs) -> float:
+    """PLCC in [-1, 1]; NaN with a MetricWarning where it is undefined."""
+    if undefined := why_undefined(pairs):
+        warn(undefined)
         return math.nan
+    x, y = (standardized(values, pairs.weights) for values in (pairs.scores, pairs.labels))
+    return float(np.clip(np.sum(pairs.weights * x * y), -1.0, 1.0))
+
+
+def why_undefined(pairs: Pairs) -> str | None:
+    """Why these pairs have no correlation, for `warn`; None where they have one."""
+    if pairs.scores.size < FEWEST_PAIRS:
+        return f"a correlation needs at least {FEWEST_PAIRS} pairs, not {pairs.scores.size}: NaN"
     for name, values in (("scores", pairs.scores), ("labels", pairs.labels)):
         if _is_constant(values):
-            _warn(f"{name} are constant, so nothing correlates with them: NaN")
-            return math.nan
-    x, y = (_standardized(values, pairs.weights) for values in (pairs.scores, pairs.labels))
-    return float(np.clip(np.sum(pairs.weights * x * y), -1.0, 1.0))
+            return f"{name} are constant, so nothing correlates with them: NaN"
+    return None
 
 
 def _is_constant(values: Array) -> bool:
@@ -175,7 +183,7 @@ def _is_constant(values: Array) -> bool:
     return bool(np.ptp(scaled) <= _ROUNDING * np.abs(scaled).max())
 
 
-def _standardized(values: Array, weights: Array) -> Array:
+def standardized(values: Array, weights: Array) -> Array:
     """Centred and divided so that Σ w·v² = 1. Nothing overflows, and a large offset takes no digits away."""
     centred = _unit_scaled(values)
     for _ in range(2):  # the mean of n large numbers is rounded; that of what it leaves is exact enough
@@ -192,17 +200,20 @@ def _unit_scaled(values: Array) -> Array:
     return scaled
 
 
-def _ranks(values: Array, weights: Array) -> Array:
-    """Average ranks as weights have them: what lies below, and half of what is equal."""
+def ranks(values: Array, weights: Array) -> tuple[Array, npt.NDArray[np.intp]]:
+    """Average ranks [n] as weights have them, what lies below and half of what is equal; and places [n].
+
+    A place says the how-manieth of the distinct values it is, from 0.
+    """
     _, place = np.unique(values, return_inverse=True)
     equal = np.bincount(place, weights)
-    ranks: Array = (np.cumsum(equal) - equal / 2)[place] if values.size else values
-    return ranks
+    ranked: Array = (np.cumsum(equal) - equal / 2)[place] if values.size else values
+    return ranked, place
 
 
 def _mean(values: Array, weights: Array) -> float:
     if not values.size:
-        _warn("there are no pairs to take a mean of: NaN")
+        warn("there are no pairs to take a mean of: NaN")
         return math.nan
     return float(np.sum(weights * values) / np.sum(weights))
 
@@ -216,9 +227,9 @@ def _draws(n: int, resamples: int, rng: np.random.Generator) -> Iterator[Array]:
         yield np.bincount(cells.ravel(), minlength=block * n).reshape(block, n).astype(np.float64)
 
 
-def _moments(pairs: _Pairs) -> Array:
+def _moments(pairs: Pairs) -> Array:
     """[n, 6]: w, wx, wy, wx², wy² and wxy of the standardized pairs; their sums over a draw give its PLCC."""
-    x, y = (_standardized(values, pairs.weights) for values in (pairs.scores, pairs.labels))
+    x, y = (standardized(values, pairs.weights) for values in (pairs.scores, pairs.labels))
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1) * pairs.weights[:, None]
 
 
@@ -233,10 +244,12 @@ def _drawn_plcc(sums: Array) -> Array:
     return drawn
 
 
-def _require_confidence(confidence: float) -> None:
+def require_confidence(confidence: float) -> None:
+    """Raises ValueError unless it lies between 0 and 1."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1")
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
+    """A MetricWarning at the line that called a metric, two calls further out than this one."""
     warnings.warn(message, MetricWarning, stacklevel=4)
