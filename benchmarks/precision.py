@@ -76,7 +76,7 @@ def _agreement(run: Run, feeds: list[dict[str, Array]], golden: list[float]) -> 
 def _speed(runs: Mapping[str, Run], rows: int, tokens: int) -> dict[str, dict[str, float]]:
     """Milliseconds a product, and how many times as fast as ONNX Runtime in float32."""
     rng = np.random.default_rng(rows * tokens)
-    feed = {
+    feed: dict[str, Array] = {
         "image": rng.integers(0, 256, (rows, 3, 224, 224), dtype=np.uint8),
         "has_image": np.ones((rows, 1), np.float32),
         "input_ids": rng.integers(1000, 30_000, (rows, tokens)),

@@ -80,7 +80,7 @@ def _layers(graph: onnx.ModelProto) -> list[str]:
     ]
 
 
-class _Products(CalibrationDataReader):
+class _Products(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no annotations
     """Feeds one by one, as the calibrator wants them."""
 
     def __init__(self, feeds: Sequence[Feed]) -> None:
@@ -117,7 +117,8 @@ def _rewritten(graph: onnx.ModelProto, layers: Sequence[str], ranges: Any) -> on
         extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
     )
     quantizer.quantize_model()
-    return quantizer.model.model
+    rewritten: onnx.ModelProto = quantizer.model.model
+    return rewritten
 
 
 def _scores(graph: onnx.ModelProto, output: str, feeds: Sequence[Feed]) -> npt.NDArray[np.float32]:

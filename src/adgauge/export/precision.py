@@ -91,7 +91,7 @@ def _feed(one: CanonicalInput, contract: ModelContract) -> Feed:
     """A batch of one product, without its padding."""
     (mask,) = [one.arrays[tensor.name] for tensor in contract.inputs if tensor.holds == "token_mask"]
     return {
-        tensor.name: (one.arrays[tensor.name][mask > 0] if -1 in tensor.shape else one.arrays[tensor.name])[
+        tensor.name: (one.arrays[tensor.name][mask != 0] if -1 in tensor.shape else one.arrays[tensor.name])[
             None
         ]
         for tensor in contract.inputs
