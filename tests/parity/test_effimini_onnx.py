@@ -107,4 +107,4 @@ def test_the_assembled_default_model_scores_as_in_torch_and_as_recorded(contract
     assert compare(torch_scores(model, contract, inputs), served).max_delta <= FP32_DELTA
     recorded = np.array([record.score for record in records], dtype=np.float32)
     assert compare(recorded, served).max_delta <= FP32_DELTA
-    assert len(records) == 16
+    assert len(records) == 23
