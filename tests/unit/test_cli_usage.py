@@ -39,7 +39,7 @@ def wrong_use(*arguments: str) -> int:
 def test_the_commands_are_those_of_this_version() -> None:
     assert {" ".join(names) for names in COMMANDS} == {
         "score", "publish", "scores", "scores get", "scores generations", "scores promote",
-        "scores rollback", "explain", "check", "topics", "topics create",
+        "scores rollback", "gate", "explain", "check", "topics", "topics create",
         "models", "models list", "models load", "models unload", "models status", "models verify",
         "models configure", "dlq",
         "dlq list", "dlq show", "dlq replay", "reconcile", "rescore", "doctor", "profile", "ces",
@@ -88,6 +88,7 @@ def test_what_a_program_may_read_comes_as_json(names: tuple[str, ...], text: str
         ["models", "status", "effimini", "--version", "0"],
         ["models", "unload", "effimini", "--model-dir", "models"],
         ["scores", "promote"],
+        ["gate", "--candidate", "2", "--baseline", "1"],
         ["scores", "promote", "0"],
         ["rescore"],
         ["rescore", "--where", "reason=bad_mood"],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from adgauge import __version__
 from adgauge.cli.arguments import add_json, command_of, count, positive
 from adgauge.cli.export import add_export
+from adgauge.cli.gate import add_gate
 from adgauge.cli.import_checkpoint import add_import_checkpoint
 from adgauge.cli.model_arguments import add_models
 from adgauge.cli.parity import add_parity
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_models(commands)
     add_export(commands)
     add_parity(commands)
+    add_gate(commands)
     add_profile(commands)
     add_ces(commands)
     add_leaderboard(commands)

@@ -44,9 +44,15 @@ class GatePolicy(BaseModel):
     ces_margin: Margin = Field(default=0.01, description="of CES")
     confidence: Share = 0.95
     false_discovery_rate: Share = Field(default=0.05, description="of slices called worse")
+    dimensions: tuple[str, ...] = Field(
+        default=("main_category",), description="of [slices]: on each of their values it must be no worse"
+    )
     minimum_pairs: Annotated[int, Field(ge=3)] = 50
     small_slices: Literal["hold", "ignore"] = Field(
         default="hold", description="what a declared slice with fewer pairs does"
+    )
+    label_window_days: Annotated[float, Field(gt=0)] = Field(
+        default=28.0, description="a label speaks of so long a time, unless there is an earlier one"
     )
     least_scored: Share = Field(
         default=0.95, description="of items that the baseline has scored, the candidate must have so many"
