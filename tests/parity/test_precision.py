@@ -9,16 +9,30 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tritonclient.grpc as grpc
+from tritonclient.utils import np_to_triton_dtype
 
+from adgauge.adapters.triton.configuration import write_configs
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, load_golden
-from adgauge.contract import CONTRACT_FILE, GOLDEN_FILE, CpuRuntime, ModelContract, Precision, load_contract
+from adgauge.contract import (
+    CONTRACT_FILE,
+    GOLDEN_FILE,
+    CpuRuntime,
+    ModelContract,
+    Precision,
+    file_sha256,
+    load_contract,
+)
 from adgauge.errors import ConfigurationError
 from adgauge.export.comparison import REDUCED_DELTA, REDUCED_PLCC, compare
 from adgauge.export.onnx import DATA_FILE, GRAPH_FILE
 from adgauge.export.precision import lower
 from adgauge.export.templates.runtime import Array, _quotas, has_bfloat16, open_graph
 from adgauge.records import CanonicalInput
+from services.embedded.settings import EmbeddedSettings
+from services.embedded.triton import start_triton
+from services.embedded.workspace import Workspace
 from tests.parity.conftest import Export
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +64,16 @@ def batch(rows: Sequence[CanonicalInput], contract: ModelContract) -> dict[str, 
 def alone(folder: Path, inputs: Sequence[CanonicalInput]) -> Array:
     run, contract = open_graph(folder), load_contract(folder)
     return np.concatenate([run(batch([one], contract))[:, 0] for one in inputs])
+
+
+def served(url: str, one: CanonicalInput, contract: ModelContract, version: str) -> float:
+    tensors = []
+    for name, values in batch([one], contract).items():
+        tensors.append(grpc.InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype)))
+        tensors[-1].set_data_from_numpy(values)
+    with grpc.InferenceServerClient(url) as client:
+        answer = client.infer(TINY, tensors, model_version=version, client_timeout=60)
+    return float(answer.as_numpy("score")[0, 0])
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +132,26 @@ def test_openvino_in_float32_scores_as_onnx_runtime(tiny: Path, tmp_path: Path) 
     (tmp_path / "1" / CONTRACT_FILE).write_text(changed.to_json())
     inputs = inputs_of(tiny)
     assert alone(tmp_path / "1", inputs) == pytest.approx(alone(tiny, inputs), abs=1e-4)
+
+
+def test_each_version_in_triton_runs_what_lies_in_its_own_folder(tiny: Path, tmp_path: Path) -> None:
+    model = tmp_path / TINY
+    for version in (1, 2):
+        shutil.copytree(tiny, model / str(version), copy_function=shutil.copy)
+    fixed = "import numpy\n\ndef open_graph(folder):\n    return lambda rows: numpy.full((1, 1), 2.5, 'f4')\n"
+    (model / "2/runtime.py").write_text(fixed)
+    contract = load_contract(tiny)
+    companions = {**contract.companions, "runtime.py": file_sha256(model / "2/runtime.py")}
+    changed = contract.model_copy(update={"version": 2, "companions": companions})
+    (model / "2" / CONTRACT_FILE).write_text(changed.to_json())
+    write_configs(model)
+    (one,), (expected,) = inputs_of(tiny)[:1], alone(tiny, inputs_of(tiny)[:1])
+    with Workspace() as workspace:
+        venv = EmbeddedSettings().triton_venv
+        triton = start_triton(workspace, venv=venv, repository=tmp_path, models=[TINY])
+        triton.wait_until_ready()
+        scores = [served(triton.url, one, contract, version) for version in ("1", "2", "1")]
+    assert scores == pytest.approx([float(expected), 2.5, float(expected)], abs=1e-5)
 
 
 def test_too_few_products_and_float32_are_refused(tiny: Path, tmp_path: Path) -> None:
