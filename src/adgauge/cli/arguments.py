@@ -45,6 +45,14 @@ def count(text: str) -> int:
     return number
 
 
+def natural(text: str) -> int:
+    """A whole number, at least 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
+    return number
+
+
 def model_name(text: str) -> str:
     """What a folder of a model repository may be called."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text):

@@ -12,6 +12,7 @@ from adgauge.cli.export import add_export
 from adgauge.cli.gate import add_gate
 from adgauge.cli.import_checkpoint import add_import_checkpoint
 from adgauge.cli.model_arguments import add_models
+from adgauge.cli.monitor import add_monitor
 from adgauge.cli.parity import add_parity
 from adgauge.cli.profile import add_profile
 from adgauge.cli.quality import add_ces, add_leaderboard
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_models(commands)
     add_export(commands)
     add_parity(commands)
+    add_monitor(commands)
     add_gate(commands)
     add_profile(commands)
     add_ces(commands)

@@ -23,6 +23,7 @@ Ms = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Source = Literal["labels", "scores", "rejected", "items", "training"]
 
 
 class _Frozen(BaseModel):
@@ -89,9 +90,9 @@ class JudgedModel(_Frozen):
 
 
 class BadRows(_Frozen):
-    """Rows that were left out for one reason. A closed list of reasons: `reading.BadReason`."""
+    """Rows that were left out for one reason. A closed list of reasons: `plans.BadReason`."""
 
-    source: Literal["labels", "scores", "rejected"]
+    source: Source
     reason: str
     rows: Count
     examples: tuple[str, ...] = ()  # a few, cut short, each with file and line where known
@@ -100,7 +101,7 @@ class BadRows(_Frozen):
 class SourceRead(_Frozen):
     """One source as it was read. `newest_ms` is the latest time in it: what freshness is measured from."""
 
-    source: Literal["labels", "scores", "rejected"]
+    source: Source
     location: str
     rows: Count
     accepted: Count
@@ -115,7 +116,8 @@ class Coverage(_Frozen):
     training: Count = 0  # in the model's training set: reported apart, never decide
     scored_later: Count = 0  # by the generation, but only after the label's window had begun
     other_generation: Count = 0  # in time, by another generation only
-    rejected: Count = 0  # its newest record went to the dead letters, and it has no score in time
+    rejected: Count = 0  # a record of it went to the dead letters before, and it has no score in time
+    deleted: Count = 0  # it was deleted before the label's window, or has no score but a deletion
     never_scored: Count = 0
 
     @property
@@ -128,8 +130,8 @@ class Coverage(_Frozen):
 class Figures(_Frozen):
     """How well scores foretell labels. `effective_n` (Kish) is `n` where pairs are not weighted.
 
-    `mae` and `bias` (mean of score − label) are in stars. `interval` is how those of correlations were made:
-    by Fisher's z, or from percentiles of a Poisson bootstrap.
+    `mae` and `bias` (mean of score − label) are in stars. `interval` is how that of PLCC was made: `fisher`
+    is Fisher's z with the standard error of the data (`quality.correlation`).
     """
 
     n: Count
@@ -147,8 +149,8 @@ class Figures(_Frozen):
 class Comparison(_Frozen):
     """PLCC against that of other pairs, or of other scores for the same items.
 
-    `difference` is this minus that. `p_value` is of "it is no lower than that"; `q_value` is corrected over
-    all slices that were compared so (Benjamini–Hochberg).
+    `difference` is this minus that. `p_value` is of "it is lower by no more than `Rules.tolerated_drop`";
+    `q_value` is corrected over all that the run tested (Benjamini–Hochberg).
     """
 
     against: Literal["reference_window", "previous_generation"]
@@ -279,6 +281,7 @@ class Rules(_Frozen):
     minimum_pairs: Count
     false_discovery_rate: Share
     confidence: Share
+    tolerated_drop: Share = 0.0
     plcc_floor: Finite | None = None
     bias_limit: Finite | None = None
     coverage_floor: Share | None = None
