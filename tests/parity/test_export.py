@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from adgauge.canonical.canonicalizer import Canonicalizer
 from adgauge.canonical.golden import canonicalize_golden, load_golden
 from adgauge.cli import main
-from adgauge.contract import CONTRACT_FILE, GOLDEN_FILE, load_contract, wrong_files
+from adgauge.contract import CONTRACT_FILE, GOLDEN_FILE, Precision, load_contract, wrong_files
 from adgauge.errors import AdgaugeError, ConfigurationError, ContractMismatch
 from adgauge.export.comparison import LEAST_UNTRAINED_SPREAD
 from adgauge.export.onnx import DATA_FILE, GRAPH_FILE, OPSET
+from adgauge.export.parity import graph_run
 from adgauge.export.repository import Wanted, Written, write_version
 from adgauge.export.source import Source, open_source
+from adgauge.export.templates.runtime import has_bfloat16
 from adgauge.models.registry import TINY as PRESETS
 from adgauge.training.checkpoint import WEIGHTS_FILE
 
@@ -178,7 +180,9 @@ class Otherwise(nn.Module):
 
 def test_a_graph_that_scores_otherwise_is_not_written(tmp_path: Path) -> None:
     source = open_source(TINY)
-    source.model.head.append(Otherwise())
+    head = source.model.head
+    assert isinstance(head, nn.Sequential)
+    head.append(Otherwise())
     with pytest.raises(ContractMismatch, match=r"does not score as its model does.* at most"):
         write_version(source, tmp_path / "repository")
     assert list(tmp_path.iterdir()) == []
@@ -205,6 +209,31 @@ def test_what_cannot_be_served_is_refused(wanted: Wanted, said: str, source: Sou
     with pytest.raises(AdgaugeError, match=said):
         write_version(source, tmp_path, wanted)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_opset_that_the_runtime_does_not_know_is_one_line(exported: Export, tmp_path: Path) -> None:
+    written = exported(TINY)
+    folder = shutil.copytree(written.folder, tmp_path / "1")
+    graph = onnx.load(folder / GRAPH_FILE, load_external_data=False)
+    graph.opset_import[0].version = 99
+    (folder / GRAPH_FILE).write_bytes(graph.SerializeToString())
+    with pytest.raises(ContractMismatch, match=r"the graph cannot be opened: .*[Oo]pset 99") as caught:
+        graph_run(folder, written.contract)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+def test_fewer_bits_keep_to_their_gate_and_say_so(precision: Precision, tmp_path: Path) -> None:
+    if precision == "bf16" and not has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    catalog = ROOT / "examples" / "catalog" / "products.jsonl"
+    out = ["--out", str(tmp_path), "--precision", precision, "--calibration", str(catalog)]
+    assert main(["export", "lovif_tiny", *out]) == 0
+    folder = tmp_path / "lovif_tiny" / "1"
+    contract = load_contract(folder)
+    assert (contract.precision, contract.tolerance) == (precision, 0.03)
+    assert contract.cpu_runtime == ("openvino" if precision == "bf16" else "onnxruntime")
+    assert wrong_files(folder, contract) == {}
 
 
 def test_the_default_model_is_written_again_as_it_is_committed(tmp_path: Path) -> None:

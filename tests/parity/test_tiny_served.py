@@ -53,5 +53,5 @@ def test_every_system_scores_a_catalog_through_triton(
     assert main(["score", str(tmp_path / "first.jsonl"), "--model", name, *output]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["scored"], summary["rejected"]) == (PRODUCTS, {})
-    rows = [json.loads(line) for line in (tmp_path / "scores.jsonl").open()]
+    rows = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
     assert len({row["score"] for row in rows}) > PRODUCTS / 2

