@@ -36,7 +36,8 @@ weights: .venv-dev/ready ## train the default head again and export it
 	.venv-dev/bin/python tools/photos.py .cache/photos >/dev/null
 	.venv-dev/bin/python -m adgauge.training.finetune src/adgauge/training/recipes/effimini_lite0_head.toml \
 	  --photos .cache/photos --out .cache/checkpoints/effimini_lite0
-	.venv-dev/bin/python -m adgauge.export.repository .cache/checkpoints/effimini_lite0 model_repository
+	rm -rf model_repository/effimini_lite0/1
+	.venv-dev/bin/adgauge export .cache/checkpoints/effimini_lite0 --out model_repository
 
 DATA ?= ../shared/data
 proof: .venv/ready .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## long measurements, outages and pictures; writes docs/figures/*.json (catalogs: DATA=folder)
@@ -47,6 +48,11 @@ proof: .venv/ready .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## long m
 	.venv-dev/bin/python -m benchmarks.decoding
 	.venv-dev/bin/python -m benchmarks.pillow_suite
 	.venv-dev/bin/python -m benchmarks.leaderboard
+	.venv-dev/bin/python -m benchmarks.exports
+	.venv-dev/bin/python -m benchmarks.precision
+	.venv-dev/bin/python -m benchmarks.intervals
+	.venv-dev/bin/python -m benchmarks.false_alarms
+	.venv-dev/bin/python -m benchmarks.monitor
 	.venv-dev/bin/python -m tests.outages --figures
 	.venv-dev/bin/python -m tests.pictures --figures
 	.venv-dev/bin/python tools/figures.py
