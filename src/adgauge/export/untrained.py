@@ -30,7 +30,8 @@ sums that are rounded otherwise differ by is stretched too, so it is no more tha
 def stretch(model: Model, contract: ModelContract, inputs: Sequence[CanonicalInput]) -> None:
     """Scale and shift the last layer of the head, in place, by numbers of few digits.
 
-    Batch norms that have seen nothing yet are shown the pictures of `inputs` before. Raises ContractMismatch when the model rates all of `inputs` alike.
+    Batch norms that have seen nothing yet are shown the pictures of `inputs` before. Raises ContractMismatch
+    when the model rates all of `inputs` alike.
     """
     _settle(model, [one.arrays["image"] for one in inputs])
     outputs = _head_outputs(model, contract, inputs)
