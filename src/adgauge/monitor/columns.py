@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adgauge.monitor.engine import Engine, file_literal, identifier
+from adgauge.monitor.engine import Engine, file_literal, identifier, literal
 from adgauge.monitor.sources import Part
 from adgauge.product import ID_BYTES
 
-LINE_BYTES = 32 * 2**20
+LINE_BYTES = 4 * 2**20
 """A longer line is left out, and counted."""
+_LENIENT = (
+    f"ignore_errors = true, store_rejects = true, rejects_limit = 0, max_line_size = {LINE_BYTES},"
+    f" buffer_size = {4 * LINE_BYTES}"
+)
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "UTINYINT",
             "USMALLINT", "UINTEGER", "UBIGINT")  # fmt: skip
 _JSON_FIELDS = ("parent_asin", "id", "features", "description", "flags")
@@ -48,7 +52,7 @@ def relation_of(engine: Engine, part: Part, fields: Sequence[str]) -> Relation:
     """How to read these fields of a file. Raises duckdb.Error for one that cannot be read at all."""
     if part.form == "jsonl":
         return _json_lines(part, fields)
-    source = f"read_parquet({file_literal(part.path)})" if part.form == "parquet" else _csv(part)
+    source = table_of(part)
     types = {name: kind for name, kind, *_ in engine.rows(f"DESCRIBE SELECT * FROM {source}")}
     columns = {
         name: Column(identifier(name), types[name]) if name in types else Column("NULL", "NULL")
@@ -61,16 +65,18 @@ def lines_of(part: Part) -> str:
     """The lines of a text file as rows with one column, `line`; NULL where one is empty."""
     return (
         f"read_csv({file_literal(part.path)}, columns = {{'line': 'VARCHAR'}}, auto_detect = false,"
-        " delim = chr(1), quote = '', escape = '', header = false, strict_mode = false, null_padding = false,"
-        f" max_line_size = {LINE_BYTES}, ignore_errors = true, store_rejects = true, rejects_limit = 0)"
+        " delim = chr(1), quote = '', escape = '', header = false, strict_mode = false,"
+        f" null_padding = false, {_LENIENT})"
     )
 
 
-def _csv(part: Part) -> str:
+def table_of(part: Part) -> str:
+    """The rows of a CSV or Parquet file; a CSV's values are text."""
+    if part.form == "parquet":
+        return f"read_parquet({file_literal(part.path)})"
     return (
         f"read_csv({file_literal(part.path)}, all_varchar = true, header = true, delim = ',', quote = '\"',"
-        " escape = '\"', nullstr = '', strict_mode = false, ignore_errors = true, store_rejects = true,"
-        f" rejects_limit = 0, max_line_size = {LINE_BYTES})"
+        f" escape = '\"', nullstr = '', {_LENIENT})"
     )
 
 
@@ -145,7 +151,7 @@ def price(column: Column) -> str:
     """A price from 0, as a number or as the first one in a short text such as "$1,299.00"."""
     found = number(column)
     if column.type == "VARCHAR":
-        stated = f"replace(regexp_extract(left({column.sql}, 64), {_PRICE!r}), ',', '')"
+        stated = f"replace(regexp_extract(left({column.sql}, 64), {literal(_PRICE)}), ',', '')"
         found = f"COALESCE({found}, TRY_CAST(nullif({stated}, '') AS DOUBLE))"
     return f"CASE WHEN {found} BETWEEN 0 AND 1e9 THEN {found} END"
 

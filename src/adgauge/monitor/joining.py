@@ -72,11 +72,12 @@ def join(
         SELECT t.*, CASE
             WHEN training.id IS NOT NULL THEN 1
             WHEN t.score IS NOT NULL THEN 0
+            WHEN t.deleted THEN 5
             WHEN u.other_in_time THEN 3
             WHEN u.rejected THEN 4
             WHEN u.later THEN 2
             WHEN u.other THEN 3
-            WHEN t.deleted OR u.deleted THEN 5
+            WHEN u.deleted THEN 5
             ELSE 6 END::UTINYINT AS fate
         FROM timely t
         LEFT JOIN unscored u ON t.score IS NULL AND t.id = u.id AND t.period = u.period

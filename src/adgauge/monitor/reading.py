@@ -163,7 +163,10 @@ def _rejected(engine: Engine, plan: Plan, part: Part, tally: Tally) -> int:
     """Count what DuckDB's own reader of text left out of the last file."""
     try:
         found = engine.rows(
-            f"SELECT error_type::VARCHAR, count(*), min(csv_line, {EXAMPLES}) FROM reject_errors GROUP BY ALL"
+            f"""SELECT kind, count(*), min(csv_line, {EXAMPLES}) FROM (
+                SELECT line, min(error_type::VARCHAR) AS kind, min(csv_line) AS csv_line
+                FROM reject_errors GROUP BY line
+            ) GROUP BY kind"""
         )
     except duckdb.CatalogException:
         return 0  # no text file was read yet

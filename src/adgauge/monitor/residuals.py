@@ -7,8 +7,8 @@ from typing import Any
 import duckdb
 
 from adgauge.errors import RecordRejected
-from adgauge.monitor.columns import lines_of
-from adgauge.monitor.engine import Engine, file_literal, literal
+from adgauge.monitor.columns import lines_of, table_of
+from adgauge.monitor.engine import Engine, literal
 from adgauge.monitor.joining import Fate
 from adgauge.monitor.result import Residual
 from adgauge.monitor.sources import Part
@@ -62,11 +62,7 @@ def _lines(engine: Engine, part: Part, ids: list[str]) -> list[str]:
         chosen = f"CASE WHEN json_valid(line) THEN trim(line ->> '$.parent_asin') END IN ({listed})"
         query = f"SELECT line FROM {lines_of(part)} WHERE {chosen}"
     else:
-        reader = "read_parquet" if part.form == "parquet" else "read_csv"
-        options = (
-            "" if part.form == "parquet" else ", all_varchar = true, header = true, ignore_errors = true"
-        )
-        query = f"""SELECT to_json(r)::VARCHAR FROM {reader}({file_literal(part.path)}{options}) r
+        query = f"""SELECT to_json(r)::VARCHAR FROM {table_of(part)} r
             WHERE trim(parent_asin::VARCHAR) IN ({listed})"""
     try:
         return [line for (line,) in engine.rows(query)] if ids else []
