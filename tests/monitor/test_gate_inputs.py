@@ -92,6 +92,14 @@ def test_a_topic_is_read_once_for_both(engine: Engine) -> None:
         sides.read("3", "others")
 
 
+def test_of_lines_without_a_digest_every_version_is_content_of_its_own(
+    engine: Engine, tmp_path: Path
+) -> None:
+    rows = [score("A", 1) | {"digest": None, "offset": at, "scored_at_ms": NOW_MS - at} for at in (1, 2)]
+    Sides(engine, TOPIC, None, Tally(), NOW_MS).read(lines(tmp_path / "s.jsonl", *rows), "ours")
+    assert engine.one("SELECT count(DISTINCT digest), count(digest) FROM ours") == (2, 2)
+
+
 def test_a_generation_with_scores_of_two_contracts_is_refused(engine: Engine, tmp_path: Path) -> None:
     path = lines(tmp_path / "s.jsonl", score("A", 1), score("B", 1, "other"))
     with pytest.raises(ConfigurationError, match=r"one contract .*generation 1 \(m/1\), generation 1"):

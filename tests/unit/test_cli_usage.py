@@ -39,7 +39,7 @@ def wrong_use(*arguments: str) -> int:
 def test_the_commands_are_those_of_this_version() -> None:
     assert {" ".join(names) for names in COMMANDS} == {
         "score", "publish", "scores", "scores get", "scores generations", "scores promote",
-        "scores rollback", "gate", "explain", "check", "topics", "topics create",
+        "scores rollback", "gate", "monitor", "explain", "check", "topics", "topics create",
         "models", "models list", "models load", "models unload", "models status", "models verify",
         "models configure", "dlq",
         "dlq list", "dlq show", "dlq replay", "reconcile", "rescore", "doctor", "profile", "ces",

@@ -13,6 +13,9 @@ from adgauge.monitor.sources import TOPIC, Part, ReadTopic, parts_of
 
 DAY_MS = 86_400_000
 
+_CONTENT = "CASE WHEN digest IS NULL OR digest = hash(NULL::VARCHAR) THEN hash(event_ms, seq) ELSE digest END"
+"""Of a line that does not say what the model saw, each version is content of its own."""
+
 # Of a product trained on nothing is concluded; of each other the newest label counts, once.
 _LABELS = """
 CREATE OR REPLACE TABLE gate_labels AS
@@ -61,7 +64,8 @@ class Sides:
         self._hold(wanted if generation is None else self._topic)
         side = self._side(wanted, generation)
         self._engine.run(
-            f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM scores WHERE generation = $1",
+            f"CREATE OR REPLACE TABLE {table} AS SELECT * REPLACE ({_CONTENT} AS digest) FROM scores"
+            " WHERE generation = $1",
             [side.generation],
         )
         return side
