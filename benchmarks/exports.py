@@ -5,7 +5,7 @@
 One after the other is exported with random weights into a folder of its own, which its graph must earn by
 parity with torch, is loaded by a tritonserver on this machine's CPU, and scores the first products of CATALOG
 through `adgauge score`. Needs 8 GB of memory and 1 GB of disk for the largest. With SYSTEMs only these are
-tried, and nothing is written.
+tried, and the others' figures stay: each says which commit it was measured on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from adgauge.adapters.settings import load_settings
 from adgauge.models.registry import SYSTEMS
-from benchmarks.record import write_figures
+from benchmarks.record import FIGURES, commit, write_figures
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.triton import start_triton
 from services.embedded.workspace import Workspace
@@ -37,14 +37,18 @@ DEADLINE_S = 600.0
 
 
 def main(catalog: Path, *names: str) -> None:
-    """Try each and write."""
-    figures = {}
+    """Try each, and write after each."""
+    figures = _written() if names else {}
     for name in names or SYSTEMS:
         with tempfile.TemporaryDirectory() as folder:
-            figures[name] = tried(name, catalog, Path(folder))
+            figures[name] = {**tried(name, catalog, Path(folder)), "commit": commit()}
         print(f"{name}: {json.dumps(figures[name])}", flush=True)
-    if not names:
         write_figures("exports", "make proof", {"systems": figures, "count": len(figures)})
+
+
+def _written() -> dict[str, Any]:
+    path = FIGURES / "exports.json"
+    return dict(json.loads(path.read_text())["figures"]["systems"]) if path.exists() else {}
 
 
 def tried(name: str, catalog: Path, repository: Path) -> Mapping[str, Any]:
