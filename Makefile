@@ -48,7 +48,7 @@ proof: .venv/ready .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## long m
 	.venv-dev/bin/python -m benchmarks.decoding
 	.venv-dev/bin/python -m benchmarks.pillow_suite
 	.venv-dev/bin/python -m benchmarks.leaderboard
-	.venv-dev/bin/python -m benchmarks.exports
+	.venv-dev/bin/python -m benchmarks.exports examples/catalog/products.jsonl
 	.venv-dev/bin/python -m benchmarks.precision
 	.venv-dev/bin/python -m benchmarks.intervals
 	.venv-dev/bin/python -m benchmarks.false_alarms
