@@ -262,7 +262,7 @@ def test_the_leaderboard_stands_behind_the_model() -> None:
 def test_coverage_bad_rows_and_rules_are_told() -> None:
     page = page_of(example_result())
     coverage = section(page, "Coverage").text
-    assert "scored later 120 5.7 %" in coverage
+    assert "scored later 120 5.7%" in coverage
     assert "main_category Books 1,300 1,200" in coverage
     assert "rating out of range 7" in section(page, "What was read").text
     assert "B00EXAMPLE2: average_rating 11" in section(page, "What was read").text

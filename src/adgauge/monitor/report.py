@@ -12,6 +12,7 @@ from importlib.resources import files
 from xml.etree.ElementTree import Element
 
 from adgauge.monitor.history import PastRun, past_run
+from adgauge.monitor.page.coverage import coverage_bar, coverage_by_slice, coverage_table
 from adgauge.monitor.page.efficiency import efficiency_map
 from adgauge.monitor.page.forest import forest
 from adgauge.monitor.page.markup import Node, foreign, tag, written
@@ -22,9 +23,6 @@ from adgauge.monitor.page.tables import (
     bad_rows_table,
     calibration_table,
     comparisons_table,
-    coverage_bar,
-    coverage_by_slice,
-    coverage_table,
     drift_table,
     figures_table,
     rules_table,
@@ -175,13 +173,16 @@ def _alarms(result: Result) -> list[Element]:
 
 
 def _figures(result: Result) -> list[Element]:
-    figures = result.overall.figures
+    figures, confidence = result.overall.figures, result.rules.confidence
     said = f"From {count(figures.n)} pairs; the interval of PLCC by {_INTERVALS[figures.interval]}."
     if figures.effective_n != figures.n:
         said += f" Weighted, they count as {decimal(figures.effective_n, 0)}."
-    parts = [_said(said), figures_table(figures, result.training)]
+    parts = [_said(said), figures_table(figures, result.training, confidence)]
     if result.overall.comparisons:
-        parts += [tag("h3", "Against what came before"), comparisons_table(result.overall.comparisons)]
+        parts += [
+            tag("h3", "Against what came before"),
+            comparisons_table(result.overall.comparisons, confidence),
+        ]
     return parts
 
 
@@ -239,7 +240,14 @@ def _drift(result: Result) -> list[Element]:
     if not result.drift:
         return [_said("Nothing was compared.")]
     before = f" against those of {day(reference.begins_ms)} to {day(reference.ends_ms)}" if reference else ""
-    return [_said(f"The newest scores{before}."), drift_table(result.drift)]
+    alarming = [each for each in result.drift if each.alarming]
+    calm = [each for each in result.drift if not each.alarming]
+    parts = [_said(f"The newest scores{before}.")]
+    if alarming:
+        parts.append(drift_table("Drift that alarms", alarming))
+    if calm:
+        parts += [tag("h3", "Without alarm"), drift_table("Drift without alarm", calm)]
+    return parts
 
 
 def _worst(result: Result, thumbnails: Mapping[str, str]) -> list[Element]:

@@ -13,7 +13,7 @@ from adgauge.monitor.result import AlarmKind, Result, Slice, SliceFigures
 _ROW_PX = 30
 _MIDDLE_PX = _ROW_PX / 2
 _COLUMNS = ("slice", "PLCC with interval", "PLCC", "pairs", "Δ to reference", "judgement")
-_FEWEST_TICKS = 4
+_MOST_TICKS = 7
 
 
 def forest(result: Result) -> Element:
@@ -56,8 +56,8 @@ def _scale(result: Result) -> Scale:
 def _head(scale: Scale) -> Element:
     cells = [tag("th", name, scope="col", role="columnheader", class_=_class(name)) for name in _COLUMNS]
     axis = [
-        words_at(scale.at(tick), 12, decimal(tick, scale.decimals(_FEWEST_TICKS)), "tick", "middle")
-        for tick in scale.ticks(_FEWEST_TICKS)
+        words_at(scale.at(tick), 12, decimal(tick, scale.decimals(_MOST_TICKS)), "tick", "middle")
+        for tick in scale.ticks(_MOST_TICKS)
     ]
     cells[1].append(tag("svg", *axis, width="100%", height=16, aria_hidden="true", class_="axis"))
     return tag("tr", *cells, role="row")
@@ -123,7 +123,7 @@ def judgement(each: SliceFigures, result: Result, alarms: Sequence[AlarmKind]) -
 def _interval(each: SliceFigures, result: Result, scale: Scale, state: str) -> Element:
     plcc, words = each.figures.plcc, judgement(each, result, ())
     title = f"PLCC {decimal(plcc.value)} {interval(plcc)}"
-    back = [line(scale.at(tick), 0, scale.at(tick), _ROW_PX, "grid") for tick in scale.ticks(_FEWEST_TICKS)]
+    back = [line(scale.at(tick), 0, scale.at(tick), _ROW_PX, "grid") for tick in scale.ticks(_MOST_TICKS)]
     for value, class_ in ((result.rules.plcc_floor, "floor"), (result.overall.figures.plcc.value, "overall")):
         if value is not None:
             back.append(line(scale.at(value), 0, scale.at(value), _ROW_PX, class_))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from xml.etree.ElementTree import Element
 
 from adgauge.monitor.history import PastRun
-from adgauge.monitor.page.charts import percent
 from adgauge.monitor.page.markup import Node, foreign, tag
 from adgauge.monitor.page.wording import (
     ALARMS,
@@ -14,7 +13,6 @@ from adgauge.monitor.page.wording import (
     NOTHING,
     STATUS,
     count,
-    day,
     decimal,
     interval,
     moment,
@@ -28,12 +26,10 @@ from adgauge.monitor.result import (
     BadRows,
     CalibrationBin,
     Comparison,
-    Coverage,
     Drift,
     Figure,
     Figures,
     Result,
-    SliceFigures,
     SourceRead,
 )
 
@@ -45,15 +41,6 @@ _FIGURES = (
     ("bias", "Bias", "mean of score − label, in stars: above 0 scores are too high"),
     ("ces_printed", "CES, printed form", "PLCC⁺ · E(C), Eq. (3) and (4) of the LoViF report"),
     ("ces_leaderboard", "CES, leaderboard form", "the same with the E that gives Table 1"),
-)
-_FATES = (
-    ("compared", "compared", "a score was live before the label's window: what all figures rest on"),
-    ("training", "in the training set", "reported apart, never decides"),
-    ("scored_later", "scored later", "only after the label's window had begun"),
-    ("other_generation", "other generation", "in time, but not by the generation that is judged"),
-    ("rejected", "rejected", "its newest record went to the dead letters"),
-    ("deleted", "deleted", "the product was deleted before the label's window"),
-    ("never_scored", "never scored", "no score in any generation"),
 )
 _AGAINST = {
     "reference_window": "reference window",
@@ -82,9 +69,9 @@ def row(head: Node, *cells: Node, numbers: Sequence[int] = (), class_: str | Non
     return tag("tr", tag("th", head, scope="row"), *drawn, class_=class_)
 
 
-def figures_table(figures: Figures, training: Figures | None) -> Element:
+def figures_table(figures: Figures, training: Figures | None, confidence: float) -> Element:
     """All figures of all products; beside them those of training items, which decide nothing."""
-    columns = ["figure", "#value", "#95 % interval", "~what it says"]
+    columns = ["figure", "#value", f"#{share(confidence)} interval", "~what it says"]
     if training is not None:
         columns.insert(3, f"#on {count(training.n)} training items")
     rows = []
@@ -97,7 +84,7 @@ def figures_table(figures: Figures, training: Figures | None) -> Element:
     return table("Figures of all products", columns, rows)
 
 
-def comparisons_table(comparisons: Sequence[Comparison]) -> Element:
+def comparisons_table(comparisons: Sequence[Comparison], confidence: float) -> Element:
     """PLCC of all products against what came before."""
     rows = [
         row(
@@ -111,7 +98,7 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> Element:
         )
         for each in comparisons
     ]
-    columns = ("against", "#pairs", "#its PLCC", "#difference", "#95 % interval", "#q")
+    columns = ("against", "#pairs", "#its PLCC", "#difference", f"#{share(confidence)} interval", "#q")
     return table("PLCC of all products against what came before", columns, rows)
 
 
@@ -171,9 +158,9 @@ def runs_table(runs: Sequence[PastRun]) -> Element:
     return table("The newest runs", columns, rows)
 
 
-def drift_table(drifts: Sequence[Drift]) -> Element:
-    """What alarms comes first."""
-    rows = [_drift_row(each) for each in sorted(drifts, key=lambda each: not each.alarming)]
+def drift_table(label: str, drifts: Sequence[Drift]) -> Element:
+    """What changed, or did not, in words and figures."""
+    rows = [_drift_row(each) for each in drifts]
     columns = (
         "~finding",
         "quantity",
@@ -185,15 +172,14 @@ def drift_table(drifts: Sequence[Drift]) -> Element:
         "#q",
         "#rows before → now",
     )
-    return table("Drift", columns, rows)
+    return table(label, columns, rows)
 
 
 def _drift_row(each: Drift) -> Element:
     quantity = DRIFTS[each.kind] + (f" ({each.detail})" if each.detail else "")
-    since = tag("small", f" since {day(each.since_ms)}") if each.since_ms is not None else None
     return row(
         tag("span", "▲ " if each.alarming else None, foreign(each.words)),
-        tag("span", foreign(quantity), since),
+        foreign(quantity),
         share(each.before),
         share(each.after),
         _points(each.difference),
@@ -214,56 +200,6 @@ def _points(figure: Figure) -> str:
 
 def _hundredfold(value: float | None) -> float | None:
     return None if value is None or abs(value) > 1e300 else 100 * value
-
-
-def coverage_table(coverage: Coverage) -> Element:
-    """What became of the labels, each in exactly one row."""
-    rows = [
-        row(
-            tag("span", tag("span", "", class_=f"swatch {name}", aria_hidden="true"), shown),
-            count(getattr(coverage, name)),
-            share(_part(getattr(coverage, name), coverage.labels)),
-            words,
-            numbers=range(2),
-        )
-        for name, shown, words in _FATES
-    ]
-    rows.append(row("labels", count(coverage.labels), "", "", numbers=range(2), class_="sum"))
-    return table("What became of the labels", ("label was", "#labels", "#share", "~what it means"), rows)
-
-
-def coverage_bar(coverage: Coverage) -> Element:
-    """The shares of the table as one bar."""
-    begin, drawn = 0.0, []
-    for name, shown, _ in _FATES:
-        part = 100 * (_part(getattr(coverage, name), coverage.labels) or 0.0)
-        title = tag("title", f"{shown}: {count(getattr(coverage, name))}")
-        drawn.append(
-            tag("rect", title, x=percent(begin), width=percent(part), height=18, class_=f"fate {name}")
-        )
-        begin += part
-    words = f"{share(coverage.share)} of the labels that can decide were compared."
-    return tag("svg", tag("title", words), *drawn, class_="chart bar", role="img", width="100%", height=18)
-
-
-def coverage_by_slice(slices: Sequence[SliceFigures]) -> Element:
-    """The same counts, one slice a row."""
-    rows = [
-        row(
-            foreign(str(each.slice)),
-            count(each.coverage.labels),
-            *(count(getattr(each.coverage, name)) for name, _, _ in _FATES),
-            share(each.coverage.share),
-            numbers=range(len(_FATES) + 2),
-        )
-        for each in slices
-    ]
-    columns = ("slice", "#labels", *(f"#{shown}" for _, shown, _ in _FATES), "#share compared")
-    return table("Coverage by slice", columns, rows)
-
-
-def _part(number: int, of: int) -> float | None:
-    return min(1.0, number / of) if of else None
 
 
 def sources_table(sources: Sequence[SourceRead]) -> Element:

@@ -71,7 +71,7 @@ def share(value: float | None) -> str:
     if value is None or abs(value) > 1e6:
         return decimal(value)
     places = 1 if 0 < abs(value) < 0.1 else 0
-    return f"{100 * value:.{places}f}\N{NO-BREAK SPACE}%"
+    return f"{100 * value:.{places}f}%"
 
 
 def probability(value: float | None) -> str:
