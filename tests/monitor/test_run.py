@@ -63,7 +63,7 @@ def run(
 def made(
     n: int, rng: np.random.Generator, *, kept: float = 0.7, **fields: object
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    labels: npt.NDArray[np.float64] = np.round(np.clip(5 - rng.gamma(2, 0.4, n), 1, 5), 1)
+    labels = np.round(np.clip(5 - rng.gamma(2, 0.4, n), 1, 5), 1).astype(np.float64)
     return np.round(4 + kept * (labels - 4) + rng.normal(0, 0.4, n), 6), labels
 
 

@@ -16,7 +16,7 @@ _PATTERN_SIGNS = "*?["
 
 
 class Engine:
-    """One database in a temporary folder, `scratch`, that vanishes with it. For one thread.
+    """One database in memory that spills into a folder, `scratch`. For one thread.
 
     `memory_mb` bounds what DuckDB holds; arrays that are taken out of it come on top.
     """
@@ -24,7 +24,7 @@ class Engine:
     def __init__(self, scratch: Path, *, memory_mb: int, threads: int) -> None:
         self.scratch = scratch
         self._connection = duckdb.connect(
-            str(scratch / "monitor.duckdb"),
+            ":memory:",
             config={
                 "threads": threads,
                 "memory_limit": f"{memory_mb}MB",
@@ -54,9 +54,10 @@ class Engine:
         found: dict[str, Any] = self._connection.execute(query, list(parameters)).fetchnumpy()
         return found
 
-    def register(self, filesystem: Any) -> None:
+    def register(self, protocol: str, filesystem: Any) -> None:
         """Have an fsspec filesystem read what its protocol names."""
-        self._connection.register_filesystem(filesystem)
+        if protocol not in self._connection.list_filesystems():
+            self._connection.register_filesystem(filesystem)
 
     def close(self) -> None:
         """Forget everything."""

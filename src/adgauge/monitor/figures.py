@@ -108,7 +108,7 @@ def figures_of(pairs: Pairs, method: Method) -> tuple[Figures, Correlation]:
     now = correlation(scores, labels, weights)
     plcc = Figure.of(now.plcc, plcc_interval(now, method.confidence))
     ranked = rank_correlation(scores, labels, weights)
-    n = effective_n(scores, labels, weights)
+    n = pairs.n if weights is None else effective_n(scores, labels, weights)
     error, level = (each(scores, labels, weights, method.confidence) for each in (absolute_error, bias))
     return (
         Figures(

@@ -112,6 +112,8 @@ def run_once(
         generation=model.generation,
         rules=rules,
     )
+    for table in ("labels", "scores", "items"):
+        engine.run(f"DROP TABLE {table}")  # the arrays that come next need the room
     now, before = (labelled(engine, period, dimensions) for period in (_JUDGED, _REFERENCE))
     method = Method(
         minimum_pairs=rules.minimum_pairs,

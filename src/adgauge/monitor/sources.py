@@ -86,7 +86,7 @@ def _hidden(names: tuple[str, ...]) -> bool:
 def _remote(engine: Engine, location: str) -> list[str]:
     protocol, _, inside = location.partition("://")
     filesystem = _filesystem(protocol)
-    engine.register(filesystem)
+    engine.register(protocol, filesystem)
     try:
         if any(sign in inside for sign in "*?["):
             names = filesystem.glob(location)
