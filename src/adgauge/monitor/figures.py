@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +73,23 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
+class _Job:
+    """A slice, and where its members are found; without a dimension all are."""
+
+    slice: Slice
+    dimension: Dimension | None = None
+    place: int = 0
+
+    def members(self, of: Labelled) -> Indices:
+        if self.dimension is None:
+            return np.arange(of.label.size)
+        return self.dimension.at(of.numbers[self.dimension.name], self.place)
+
+
+_WHOLE = _Job(ALL)
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """One slice. `now` is its PLCC with its error; comparisons are there where both sides were judged."""
 
@@ -92,14 +109,14 @@ def measure_all(
     threads: int = 1,
 ) -> list[Measured]:
     """All pairs first, then the slices of each dimension, on so many threads."""
-    everything = np.arange(labelled.label.size)
-    before = _correlations(reference, dimensions, method) if reference is not None else {}
-    jobs: list[Callable[[], Measured]] = [_job(labelled, ALL, everything, before, method)]
-    for dimension in dimensions:
-        for of, members in dimension.members(labelled.numbers[dimension.name]):
-            jobs.append(_job(labelled, of, members, before, method))
+
+    def measured(job: _Job) -> Measured:
+        return _measured(labelled, job, before, method, whole)
+
     with silent(), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda job: job(), jobs))
+        before = _correlations(pool, reference, dimensions, method) if reference is not None else {}
+        whole = _measured(labelled, _WHOLE, before, method, None)
+        return [whole, *pool.map(measured, _jobs(labelled, dimensions))]
 
 
 def figures_of(pairs: Pairs, method: Method) -> tuple[Figures, Correlation]:
@@ -188,21 +205,29 @@ def silent() -> Iterator[None]:
         yield
 
 
-def _job(
-    labelled: Labelled, of: Slice, members: Indices, before: dict[Slice, Correlation], method: Method
-) -> Callable[[], Measured]:
-    def measured() -> Measured:
-        pairs = _pairs(labelled, _compared(labelled, members), method)
-        coverage = labelled.coverage(members)
-        if pairs.n < method.minimum_pairs:
-            n = effective_n(pairs.scores, pairs.labels, pairs.weights)
-            unknown = Correlation(math.nan, math.nan, pairs.n)
-            return Measured(of, coverage, Figures(n=pairs.n, effective_n=n), False, unknown, ())
-        found, now = figures_of(pairs, method)
-        comparisons = tuple(_comparisons(pairs, now, before.get(of), method))
-        return Measured(of, coverage, found, True, now, comparisons)
+def _jobs(labelled: Labelled, dimensions: Sequence[Dimension]) -> list[_Job]:
+    return [
+        _Job(of, dimension, place)
+        for dimension in dimensions
+        for of, place in dimension.occurring(labelled.numbers[dimension.name])
+    ]
 
-    return measured
+
+def _measured(
+    labelled: Labelled, job: _Job, before: Mapping[Slice, Correlation], method: Method, whole: Measured | None
+) -> Measured:
+    """A slice that holds all pairs has the figures of the `whole`."""
+    members = job.members(labelled)
+    pairs = _pairs(labelled, _compared(labelled, members), method)
+    coverage = labelled.coverage(members)
+    if pairs.n < method.minimum_pairs:
+        n = effective_n(pairs.scores, pairs.labels, pairs.weights)
+        unknown = Correlation(math.nan, math.nan, pairs.n)
+        return Measured(job.slice, coverage, Figures(n=pairs.n, effective_n=n), False, unknown, ())
+    same = whole is not None and whole.figures.n == pairs.n
+    found, now = (whole.figures, whole.now) if whole is not None and same else figures_of(pairs, method)
+    comparisons = tuple(_comparisons(pairs, now, before.get(job.slice), method))
+    return Measured(job.slice, coverage, found, True, now, comparisons)
 
 
 def _comparisons(
@@ -241,19 +266,18 @@ def _tolerant(of: Difference, tolerated: float) -> Difference:
 
 
 def _correlations(
-    reference: Labelled, dimensions: Sequence[Dimension], method: Method
+    pool: ThreadPoolExecutor, reference: Labelled, dimensions: Sequence[Dimension], method: Method
 ) -> dict[Slice, Correlation]:
     """Of the reference window's slices that are large enough."""
-    members = [(ALL, np.arange(reference.label.size))]
-    for dimension in dimensions:
-        members.extend(dimension.members(reference.numbers[dimension.name]))
-    found = {}
-    with silent():
-        for of, at in members:
-            pairs = _pairs(reference, _compared(reference, at), method)
-            if pairs.n >= method.minimum_pairs:
-                found[of] = correlation(pairs.scores, pairs.labels, pairs.weights)
-    return found
+
+    def correlated(job: _Job) -> tuple[Slice, Correlation] | None:
+        pairs = _pairs(reference, _compared(reference, job.members(reference)), method)
+        if pairs.n < method.minimum_pairs:
+            return None
+        return job.slice, correlation(pairs.scores, pairs.labels, pairs.weights)
+
+    found = pool.map(correlated, [_WHOLE, *_jobs(reference, dimensions)])
+    return dict(each for each in found if each is not None)
 
 
 def _compared(labelled: Labelled, members: Indices | slice) -> Indices:

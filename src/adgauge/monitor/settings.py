@@ -69,7 +69,9 @@ class MonitorSettings(BaseSettings):
     monitor_generation: int | None = Field(default=None, ge=0, description="judged; None: the newest scored")
     monitor_previous: int | None = Field(default=None, ge=0, description="None: the one before")
     monitor_window_days: PositiveFloat = Field(default=28.0, description="of labels that are judged")
-    monitor_memory_mb: PositiveInt = Field(default=2048, description="of the columnar engine")
+    monitor_memory_mb: PositiveInt = Field(
+        default=1536, description="of the columnar engine; arrays of 10 million labels take as much again"
+    )
     monitor_threads: PositiveInt = 2
     monitor_scratch: Path | None = Field(default=None, description="folder for what does not fit in memory")
 

@@ -44,15 +44,25 @@ class Dimension:
     sql: str
     bits: bool = False
 
+    def occurring(self, numbers: npt.NDArray[Any]) -> Iterator[tuple[Slice, int]]:
+        """The slices that occur in numbers [n], in the declared order, with the place of their value."""
+        if self.bits:
+            present = int(np.bitwise_or.reduce(numbers, initial=0))
+            found = [bool(present & (1 << place)) for place in range(len(self.values))]
+        else:
+            found = np.bincount(numbers, minlength=len(self.values)).astype(bool).tolist()
+        for place, (value, there) in enumerate(zip(self.values, found, strict=True)):
+            if there:
+                yield Slice(dimension=self.name, value=value), place
+
+    def at(self, numbers: npt.NDArray[Any], place: int) -> Indices:
+        """The positions in numbers [n] of a value's members, ascending."""
+        return np.flatnonzero(numbers & (1 << place) if self.bits else numbers == place)
+
     def members(self, numbers: npt.NDArray[Any]) -> Iterator[tuple[Slice, Indices]]:
-        """The slices that occur in numbers [n], in the declared order, and the positions of their members."""
-        counts = np.bincount(numbers, minlength=len(self.values))
-        for number, value in enumerate(self.values):
-            if not self.bits and not counts[number]:
-                continue
-            found = np.flatnonzero(numbers & (1 << number) if self.bits else numbers == number)
-            if found.size:
-                yield Slice(dimension=self.name, value=value), found
+        """Every slice that occurs, with its members."""
+        for of, place in self.occurring(numbers):
+            yield of, self.at(numbers, place)
 
 
 class Declared(BaseModel):
