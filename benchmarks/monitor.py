@@ -118,7 +118,7 @@ def _monitor(labels: Path, scores: Path, output: Path, *more: str) -> tuple[Resu
 
 
 def _difference(folder: Path, result: Result) -> float:
-    """The largest |Δ| between the run's figures and numpy's and scipy's, of all and the largest categories."""
+    """The largest |Δ| between the figures and those of numpy and scipy, of all and the largest categories."""
     with duckdb.connect() as db:
         found = db.execute(f"""SELECT score, average_rating AS label, main_category
             FROM '{folder}/scores.parquet' JOIN '{folder}/labels.parquet' ON id = parent_asin
