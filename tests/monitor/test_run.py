@@ -85,7 +85,7 @@ def test_every_label_meets_one_fate(engine: Engine, tmp_path: Path) -> None:
         tmp_path,
         labels,
         scores,
-        rejected=[{"parent_asin": "rejected", "rejected_at": NOW_MS - 50 * DAY_MS}],
+        rejected=[{"parent_asin": name} for name in ("rejected", "timely", "later", "other")],
         training=[{"parent_asin": "trained"}],
     )
     assert result.overall.coverage == Coverage(

@@ -43,7 +43,7 @@ def add_monitor(commands: Commands) -> None:
     )
     command.add_argument("--items", metavar="LOCATION", help="catalog lines: fields to slice by")
     command.add_argument(
-        "--rejected", metavar="LOCATION", help="kafka:TOPIC of dead letters, or parent_asin, rejected_at"
+        "--rejected", metavar="LOCATION", help="kafka:TOPIC of dead letters, or parent_asin of them"
     )
     command.add_argument(
         "--training", metavar="LOCATION", help="parent_asin of what the model was trained on"

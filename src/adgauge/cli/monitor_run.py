@@ -26,31 +26,40 @@ from adgauge.monitor.sources import TOPIC, ReadTopic
 class Wanted:
     """What was asked for on the command line; None: as the settings say."""
 
-    labels: str | None
-    scores: str | None
-    items: str | None
-    rejected: str | None
-    training: str | None
-    config: Path | None
-    model: Path | None
-    generation: int | None
-    previous: int | None
-    window_days: float | None
-    until_ms: int | None
-    observed_ms: int | None
+    labels: str | None = None
+    scores: str | None = None
+    items: str | None = None
+    rejected: str | None = None
+    training: str | None = None
+    config: Path | None = None
+    model: Path | None = None
+    generation: int | None = None
+    previous: int | None = None
+    window_days: float | None = None
+    until_ms: int | None = None
+    observed_ms: int | None = None
 
 
 def monitor_once(wanted: Wanted, *, output: Path | None, as_json: bool) -> int:
     """Print the verdict and the figures, and write them to `output`; 0 whatever the verdict is."""
     refuse_misspelt(ServerSettings, MonitorSettings)
-    settings, servers = load_settings(MonitorSettings), load_settings(ServerSettings)
+    result = result_of(wanted, load_settings(MonitorSettings), load_settings(ServerSettings))
+    if output is not None:
+        with line_file(output) as write:
+            write(result.to_json())
+    print(result.to_json() if as_json else as_text(result), end="")
+    return 0
+
+
+def result_of(wanted: Wanted, settings: MonitorSettings, servers: ServerSettings) -> Result:
+    """One run, of what was asked for. Raises AdgaugeError."""
     config = load_config(wanted.config or settings.monitor_config)
     now_ms = time.time_ns() // 1_000_000
     days = wanted.window_days or settings.monitor_window_days
     with open_engine(
         settings.monitor_scratch, memory_mb=settings.monitor_memory_mb, threads=settings.monitor_threads
     ) as engine:
-        result = run_once(
+        return run_once(
             engine,
             _sources(wanted, settings, servers),
             Question(
@@ -67,11 +76,6 @@ def monitor_once(wanted: Wanted, *, output: Path | None, as_json: bool) -> int:
             threads=settings.monitor_threads,
             read_topic=topic_reader(servers),
         )
-    if output is not None:
-        with line_file(output) as write:
-            write(result.to_json())
-    print(result.to_json() if as_json else as_text(result), end="")
-    return 0
 
 
 def topic_reader(servers: ServerSettings) -> ReadTopic:
@@ -81,9 +85,7 @@ def topic_reader(servers: ServerSettings) -> ReadTopic:
         with KafkaLog(servers.kafka(), topic) as log:
             if topic == servers.dead_letters_topic:
                 for letter in read_letters(log, lambda letter: letter.key is not None):
-                    product_id = (letter.key or b"").decode(errors="replace")
-                    line = {"parent_asin": product_id, "rejected_at": letter.written_ms}
-                    yield json.dumps(line).encode()
+                    yield json.dumps({"parent_asin": (letter.key or b"").decode(errors="replace")}).encode()
                 return
             for record in log.read(log.partitions):
                 if record.value is not None:

@@ -74,8 +74,8 @@ def join(
             WHEN t.score IS NOT NULL THEN 0
             WHEN t.deleted THEN 5
             WHEN u.other_in_time THEN 3
-            WHEN u.rejected THEN 4
             WHEN u.later THEN 2
+            WHEN u.rejected THEN 4
             WHEN u.other THEN 3
             WHEN u.deleted THEN 5
             ELSE 6 END::UTINYINT AS fate
@@ -156,7 +156,7 @@ def _explain(engine: Engine, generation: int) -> None:
             ) AS other_in_time,
             COALESCE(bool_or(s.generation <> {generation} AND NOT s.deleted), false) AS other,
             COALESCE(bool_or(s.deleted), false) AS deleted,
-            bool_or(r.id IS NOT NULL AND COALESCE(r.at_ms <= u.begins_ms, true)) AS rejected
+            bool_or(r.id IS NOT NULL) AS rejected
         FROM timely u
         LEFT JOIN scores s ON u.id = s.id
         LEFT JOIN rejected r ON u.id = r.id

@@ -185,18 +185,15 @@ def items_plan() -> Plan:
 
 
 def ids_plan(kind: Literal["training", "rejected"]) -> Plan:
-    """Of products that the model was trained on, or of rejected ones with `rejected_at` where known."""
+    """Of products that the model was trained on, or that went to the dead letters."""
 
     def values(fields: Fields) -> dict[str, str]:
-        return {
-            "id": read.product_id(fields["parent_asin"]),
-            "at_ms": read.time_ms(fields["rejected_at"]),
-        }
+        return {"id": read.product_id(fields["parent_asin"])}
 
     return Plan(
         kind=kind,
-        columns={"id": "VARCHAR", "at_ms": "BIGINT"},
-        fields=("parent_asin", "rejected_at"),
+        columns={"id": "VARCHAR"},
+        fields=("parent_asin",),
         required=("parent_asin",),
         values=values,
         rules=(("id IS NULL", BadReason.NO_ID),),

@@ -116,7 +116,7 @@ class Coverage(_Frozen):
     training: Count = 0  # in the model's training set: reported apart, never decide
     scored_later: Count = 0  # by the generation, but only after the label's window had begun
     other_generation: Count = 0  # in time, by another generation only
-    rejected: Count = 0  # a record of it went to the dead letters before, and it has no score in time
+    rejected: Count = 0  # a record of it is in the dead letters, and the generation has no score of it
     deleted: Count = 0  # it was deleted before the label's window, or has no score but a deletion
     never_scored: Count = 0
 

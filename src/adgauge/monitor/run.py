@@ -174,10 +174,7 @@ def _read(
         (ids_plan("rejected"), sources.rejected),
     ):
         read_into(engine, plan, location, parts(location), tally)
-        engine.run(
-            f"""CREATE OR REPLACE TABLE {plan.kind} AS
-            SELECT id, min(at_ms) AS at_ms FROM {plan.kind} GROUP BY id"""
-        )
+        engine.run(f"CREATE OR REPLACE TABLE {plan.kind} AS SELECT DISTINCT id FROM {plan.kind}")
     return (*labels, *items)
 
 
