@@ -5,7 +5,9 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -27,6 +29,11 @@ from tests.redis_over_tls import redis_over_tls as redis_over_tls
 from tests.redis_over_tls import tls_server as tls_server
 from tools.install import KAFKA_JARS
 
+if TYPE_CHECKING:
+    from adgauge.export.repository import Written
+
+    Export = Callable[[str], Written]
+
 TOPIC_PREFIX = "adgauge-test-"
 
 # A shell ignores these for what it runs in the background, and children inherit that: tests of Ctrl-C and
@@ -36,6 +43,26 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 MakeTopic = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository; what is in it is for reading."""
+    return tmp_path_factory.mktemp("tiny") / "repository"
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_repository: Path) -> "Export":
+    """Exports a system into `tiny_repository`, once a session."""
+    # Torch takes seconds to import, and most tests do without.
+    from adgauge.export.repository import write_version
+    from adgauge.export.source import open_source
+
+    @cache
+    def export(name: str) -> "Written":
+        return write_version(open_source(name), tiny_repository)
+
+    return export
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +28,12 @@ from adgauge.errors import ConfigurationError
 from adgauge.export.comparison import REDUCED_DELTA, REDUCED_PLCC, compare
 from adgauge.export.onnx import DATA_FILE, GRAPH_FILE
 from adgauge.export.precision import lower
+from adgauge.export.repository import Written
 from adgauge.export.templates.runtime import Array, _quotas, has_bfloat16, open_graph
 from adgauge.records import CanonicalInput
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.triton import start_triton
 from services.embedded.workspace import Workspace
-from tests.parity.conftest import Export
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "model_repository" / "effimini_lite0" / "1"
@@ -76,8 +76,22 @@ def served(url: str, one: CanonicalInput, contract: ModelContract, version: str)
     return float(answer.as_numpy("score")[0, 0])
 
 
+def scale_last_layer(folder: Path, factor: float) -> None:
+    """Of the head, around the score in the middle, so that small differences become large ones."""
+    graph = onnx.load(folder / GRAPH_FILE)
+    tensors = {each.name: each for each in graph.graph.initializer}
+    last = {name: onnx.numpy_helper.to_array(tensors[f"head.7.{name}"]) for name in ("weight", "bias")}
+    changed = {"weight": last["weight"] * factor, "bias": (last["bias"] - 3) * factor + 3}
+    for name, values in changed.items():
+        tensors[f"head.7.{name}"].CopyFrom(
+            onnx.numpy_helper.from_array(values.astype(np.float32), f"head.7.{name}")
+        )
+    (folder / DATA_FILE).unlink()
+    onnx.save(graph, folder / GRAPH_FILE, save_as_external_data=True, location=DATA_FILE, size_threshold=0)
+
+
 @pytest.fixture(scope="module")
-def tiny(exported: Export) -> Path:
+def tiny(exported: Callable[[str], Written]) -> Path:
     return exported(TINY).folder
 
 
@@ -113,8 +127,10 @@ def test_a_score_in_int8_does_not_depend_on_batch_mates(
 
 @needs_bfloat16
 def test_a_model_that_cannot_keep_its_gate_in_bf16_is_refused(tiny: Path, tmp_path: Path) -> None:
+    sensitive = Path(shutil.copytree(tiny, tmp_path / "sensitive"))
+    scale_last_layer(sensitive, 30)
     with pytest.raises(ConfigurationError, match="bf16 moves scores by"):
-        lowered(tiny, tmp_path, "bf16", "openvino")
+        lowered(sensitive, tmp_path / "lowered", "bf16", "openvino")
 
 
 @needs_bfloat16

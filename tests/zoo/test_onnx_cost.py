@@ -2,65 +2,54 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper
-from torch import nn
 
-from adgauge.contract import CanonicalSpec, ModelContract, load_contract
+from adgauge.contract import CanonicalSpec, load_contract
 from adgauge.errors import ConfigurationError
-from adgauge.export.onnx import export_graph
 from adgauge.export.onnx_cost import GraphCost, graph_cost, input_shapes, read_graph, weights
+from adgauge.export.repository import Written
 from adgauge.models.profile import profile_system, spec_of
 from adgauge.models.registry import TINY, build, system
-from tests.contracts import contract as contract_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "model_repository" / "effimini_lite0" / "1"
-
-
-@cache
-def exported(name: str) -> tuple[nn.Module, onnx.ModelProto]:
-    torch.manual_seed(0)
-    model = build(name).eval()
-    return model, export_graph(model, small_contract(spec_of(system(name))))
-
-
-def small_contract(spec: CanonicalSpec) -> ModelContract:
-    made = contract_of(ROOT / "nowhere", text=spec.text)
-    return made.model_copy(update={"spec": spec, "inputs": spec.tensors()})
 
 
 def shapes(spec: CanonicalSpec, tokens: int, rows: int = 1) -> dict[str, tuple[int, ...]]:
     return {t.name: (rows, *(tokens if side == -1 else side for side in t.shape)) for t in spec.tensors()}
 
 
+def exported_graph(exported: Callable[[str], Written], name: str) -> onnx.ModelProto:
+    return read_graph(exported(name).folder / "model.onnx")
+
+
 @pytest.mark.parametrize("name", sorted(TINY))
-def test_flops_are_those_of_the_model(name: str) -> None:
-    _, graph = exported(name)
+def test_flops_are_those_of_the_model(name: str, exported: Callable[[str], Written]) -> None:
     for tokens in (profile_system(name).tokens, 7):
-        cost = graph_cost(graph, shapes(spec_of(system(name)), tokens))
+        cost = graph_cost(exported_graph(exported, name), shapes(spec_of(system(name)), tokens))
         assert cost.flops == 2 * profile_system(name, tokens).macs.total
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
-def test_weights_are_the_parameters_that_the_forward_pass_needs(name: str) -> None:
-    model, graph = exported(name)
+def test_weights_are_the_parameters_that_the_forward_pass_needs(
+    name: str, exported: Callable[[str], Written]
+) -> None:
+    graph = exported_graph(exported, name)
     needed = {tensor.name for tensor in graph.graph.initializer}
-    parameters = {each: tensor.numel() for each, tensor in model.named_parameters() if each in needed}
+    parameters = {each: tensor.numel() for each, tensor in build(name).named_parameters() if each in needed}
     assert {tensor.name for tensor in weights(graph)} == set(parameters)
     cost = graph_cost(graph, shapes(spec_of(system(name)), 8))
     assert cost.params == sum(parameters.values())
 
 
-def test_where_all_parameters_are_needed_the_graph_has_them_all() -> None:
-    _, graph = exported("effimini_tiny")
-    cost = graph_cost(graph, shapes(spec_of(system("effimini_tiny")), 8))
+def test_where_all_parameters_are_needed_the_graph_has_them_all(exported: Callable[[str], Written]) -> None:
+    cost = graph_cost(exported_graph(exported, "effimini_tiny"), shapes(spec_of(system("effimini_tiny")), 8))
     assert cost.params == profile_system("effimini_tiny").params
 
 
@@ -80,8 +69,8 @@ def test_the_default_model_costs_what_its_contract_says_without_its_weights_at_h
     assert cost.params == profile_system("effimini_lite0").params
 
 
-def test_rows_add_up() -> None:
-    _, graph = exported("effimini_tiny")
+def test_rows_add_up(exported: Callable[[str], Written]) -> None:
+    graph = exported_graph(exported, "effimini_tiny")
     spec = spec_of(system("effimini_tiny"))
     one, three = (graph_cost(graph, shapes(spec, 8, rows)).macs for rows in (1, 3))
     assert three == 3 * one
