@@ -42,7 +42,6 @@ def figures(n: int, plcc: float, half: float) -> Figures:
     return Figures(
         n=n,
         effective_n=float(n),
-        interval="bootstrap" if n <= 50_000 else "fisher",
         plcc=correlation,
         plcc_plus=positive,
         srcc=Figure(value=plcc - 0.02, low=plcc - 0.02 - half, high=plcc - 0.02 + half),

@@ -45,7 +45,6 @@ from adgauge.monitor.result import OVERALL, Result, Slice, Window
 _POLICY = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'"
 MOST_RUNS_LISTED = 15
 MOST_SLICE_TRENDS = 6
-_INTERVALS = {"fisher": "Fisher's z", "bootstrap": "percentiles of a Poisson bootstrap"}
 
 
 def render(
@@ -174,7 +173,7 @@ def _alarms(result: Result) -> list[Element]:
 
 def _figures(result: Result) -> list[Element]:
     figures, confidence = result.overall.figures, result.rules.confidence
-    said = f"From {count(figures.n)} pairs; the interval of PLCC by {_INTERVALS[figures.interval]}."
+    said = f"From {count(figures.n)} pairs; PLCC has Fisher's interval, its error estimated from them."
     if figures.effective_n != figures.n:
         said += f" Weighted, they count as {decimal(figures.effective_n, 0)}."
     parts = [_said(said), figures_table(figures, result.training, confidence)]

@@ -130,13 +130,12 @@ class Coverage(_Frozen):
 class Figures(_Frozen):
     """How well scores foretell labels. `effective_n` (Kish) is `n` where pairs are not weighted.
 
-    `mae` and `bias` (mean of score − label) are in stars. `interval` is how that of PLCC was made: `fisher`
-    is Fisher's z with the standard error of the data (`quality.correlation`).
+    `mae` and `bias` (mean of score − label) are in stars. Intervals of correlations are Fisher's, with an
+    error that is estimated from the pairs (`quality.correlation`).
     """
 
     n: Count
     effective_n: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    interval: Literal["fisher", "bootstrap"] = "fisher"
     plcc: Figure = UNDEFINED
     plcc_plus: Figure = UNDEFINED
     srcc: Figure = UNDEFINED

@@ -22,13 +22,14 @@ DAY_MS = 86_400_000
 class RunRules(BaseModel):
     """The table `[rules]`: what is a conclusion, and what an alarm. An alarm needs a size and a significance.
 
-    Significance is that of all slices together: at most `false_discovery_rate` of alarms are false.
+    Significance is that of all slices together: at most `false_discovery_rate` of alarms are false. Where
+    nothing is wrong that is the share of runs that alarm, once for labels and once for drift.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     minimum_pairs: Annotated[int, Field(ge=3)] = Field(default=50, description="of a slice that is judged")
-    false_discovery_rate: Share = 0.05
+    false_discovery_rate: Share = 0.01
     confidence: Share = 0.95
     plcc_floor: Correlation | None = Field(default=None, description="an alarm where PLCC is below")
     tolerated_drop: Annotated[float, Field(ge=0, lt=1)] = Field(
