@@ -50,9 +50,8 @@ proof: .venv/ready .venv-dev/ready .venv-triton/ready $(WEIGHTS) tools ## long m
 	.venv-dev/bin/python -m benchmarks.leaderboard
 	.venv-dev/bin/python -m benchmarks.exports examples/catalog/products.jsonl
 	.venv-dev/bin/python -m benchmarks.precision
-	.venv-dev/bin/python -m benchmarks.intervals
-	.venv-dev/bin/python -m benchmarks.false_alarms
-	.venv-dev/bin/python -m benchmarks.monitor
+	OMP_NUM_THREADS=1 .venv-dev/bin/python -m benchmarks.intervals
+	.venv-dev/bin/python -m benchmarks.monitor --products $(DATA)/ml100k
 	.venv-dev/bin/python -m tests.outages --figures
 	.venv-dev/bin/python -m tests.pictures --figures
 	.venv-dev/bin/python tools/figures.py
