@@ -174,6 +174,16 @@ class Protocol(_Frozen):
         return tuple(f"{name} = {str(value).lower()}" for name, value in found.items())
 
 
+KEPT_PROTOCOL = Protocol(
+    fixed_size=True,
+    fixed_token_limit=True,
+    single_forward=True,
+    test_time_augmentation=False,
+    ensemble=False,
+)
+"""Of a model that breaks nothing of it, as a graph of one forward pass does."""
+
+
 class Cost(_Frozen):
     """P and F of the metric CES: parameters, and FLOPs (2·MAC, attention counted) at batch 1."""
 

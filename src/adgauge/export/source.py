@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from adgauge.canonical.presets import TokenizerFile
-from adgauge.contract import CanonicalSpec, ModelContract, Protocol, Provenance, TensorSpec
+from adgauge.contract import KEPT_PROTOCOL, CanonicalSpec, ModelContract, Provenance, TensorSpec
 from adgauge.errors import ConfigurationError, ContractMismatch
 from adgauge.export.golden_products import golden_inputs
 from adgauge.export.untrained import SEED, stretch
@@ -36,14 +36,6 @@ UNTRAINED = "untrained"
 THREADS = 2
 
 _TAKEN = ("contract.json", "weights.json")
-
-_PROTOCOL = Protocol(
-    fixed_size=True,
-    fixed_token_limit=True,
-    single_forward=True,
-    test_time_augmentation=False,
-    ensemble=False,
-)
 
 
 @dataclass(frozen=True)
@@ -204,7 +196,7 @@ def _contract_of(name: str, model: Model, spec: CanonicalSpec, packaged: Sequenc
         companions={},
         score_range=model.score_range,
         tolerance=TOLERANCE,
-        protocol=_PROTOCOL,
+        protocol=KEPT_PROTOCOL,
         cost=count_cost(model, spec),
         provenance=Provenance(
             recipe="none: exported untrained, with its head stretched until scores differ",

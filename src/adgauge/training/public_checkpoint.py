@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from adgauge.canonical.presets import TokenizerFile
-from adgauge.contract import ModelContract, Protocol, Provenance, TensorSpec
+from adgauge.contract import KEPT_PROTOCOL, ModelContract, Provenance, TensorSpec
 from adgauge.errors import ConfigurationError
 from adgauge.models.cost import count_cost
 from adgauge.models.effimini import EffiMini, effimini_vlm_torchvision
@@ -35,14 +35,6 @@ WRAPPERS = ("model_state_dict", "state_dict", "model")
 _RECIPE = f'''# Imported by `adgauge import-checkpoint`, not trained here.
 model = "{PUBLIC}"
 '''
-_PROTOCOL = Protocol(
-    fixed_size=True,
-    fixed_token_limit=True,
-    single_forward=True,
-    test_time_augmentation=False,
-    ensemble=False,
-)
-
 _VOCABULARY = 30522
 _PROBE, _PROBE_IDS = "Title: Café", [101, 2516, 1024, 7668, 102]  # BERT's, uncased: accents go too
 
@@ -96,7 +88,7 @@ def contract_of(model: EffiMini, name: str, tokenizer_sha256: str, revision: str
         companions={},
         score_range=(low, high),
         tolerance=1e-3,
-        protocol=_PROTOCOL,
+        protocol=KEPT_PROTOCOL,
         cost=count_cost(model, spec),
         provenance=Provenance(
             recipe="imported; the layout is that of team Double Y's public training code",
