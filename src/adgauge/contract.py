@@ -21,7 +21,7 @@ GOLDEN_FILE = "golden.jsonl"
 
 
 def digest_parameter(version: int) -> str:
-    """The parameter of Triton's `config.pbtxt` that names the contract of a version, of which it may serve several."""
+    """The parameter of Triton's `config.pbtxt`, which is of all versions, that names the contract of one."""
     return f"contract_digest.{version}"
 
 

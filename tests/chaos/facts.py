@@ -178,7 +178,8 @@ def _group_offsets(admin: KafkaAdminClient, group: str) -> Mapping[TopicPartitio
 
 
 def _logged(line: Mapping[str, Any]) -> Logged:
-    return Logged(line["id"], line["outcome"], line["event_ms"], line["offset"], line["score"], line["contract"])
+    fields = ("id", "outcome", "event_ms", "offset", "score", "contract")
+    return Logged(*(line[field] for field in fields))
 
 
 def _letter(record: Any, products_topic: str) -> Letter:

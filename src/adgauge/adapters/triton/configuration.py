@@ -59,7 +59,7 @@ def write_configs(model: Path) -> None:
 def config_files(model: Path) -> dict[str, str]:
     """Every form for all versions in a model's folder, by its place there.
 
-    Raises ContractMismatch when there is none, one is in the folder of another, or one config cannot serve all.
+    Raises ContractMismatch when there is none, one is in the folder of another, or one cannot serve all.
     """
     contracts = [_contract_of(model, version, folder) for version, folder in version_folders(model).items()]
     return {file: triton_config(contracts, target) for target, file in FILES.items()}
@@ -79,8 +79,8 @@ def triton_config(contracts: Sequence[ModelContract], target: Target) -> str:
     """The text of a `config.pbtxt` for these versions of one model.
 
     The batcher has no timeout, no queue limit and no priorities: each of them makes it lose wake-ups. Clients
-    bound their requests in flight and set deadlines. Raises ContractMismatch when the contracts are not of one
-    model: a config has one set of inputs and one backend for all versions.
+    bound their requests in flight and set deadlines. Raises ContractMismatch when the contracts are not of
+    one model: a config has one set of inputs and one backend for all versions.
     """
     require_versions_of_one_model(contracts)
     newest = contracts[-1]
@@ -119,8 +119,9 @@ def require_versions_of_one_model(contracts: Sequence[ModelContract]) -> None:
         differing += ["backend"] * (_on_gpu(first.precision) != _on_gpu(other.precision))
         if differing:
             raise ContractMismatch(
-                f"versions {first.version} and {other.version} of {first.name} differ in {' and '.join(differing)},"
-                " and Triton has one configuration for all versions of a model: export under another --name"
+                f"versions {first.version} and {other.version} of {first.name} differ in"
+                f" {' and '.join(differing)}, and Triton has one configuration for all versions of a model:"
+                " export under another --name"
             )
 
 
