@@ -209,3 +209,14 @@ def test_what_is_not_installed_is_named_with_the_remedy(package: str, what: str,
 def test_help_does_not_wait_for_torch() -> None:
     told = subprocess.run([sys.executable, "-c", PARSER], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
+
+
+def test_a_graph_in_fewer_bits_is_not_counted_and_its_contract_is_quoted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contract = json.loads((DEFAULT / "contract.json").read_text()) | {"precision": "int8"}
+    (tmp_path / "contract.json").write_text(json.dumps(contract))
+
+    assert main(["profile", str(tmp_path)]) == 1
+    told = "is in int8, and graphs are counted in float32: its contract says 26921985 parameters and 6809579456"
+    assert told in capsys.readouterr().err

@@ -27,6 +27,9 @@ CONVENTION = (
 )
 
 
+_LOWERED = ("fp16", "int8")
+
+
 def of_systems(name: str | None, tokens: int | None, size: Size | None, *, runtime: bool) -> Document:
     """Costs of one system, or of all six and their presets."""
     with needing("train"):
@@ -65,6 +68,12 @@ def of_folder(folder: Path, tokens: int | None, size: Size | None) -> Document:
     """Costs of an exported model, with its contract's inputs, and whether they are the contract's."""
     contract = load_contract(folder)
     _refuse_other_inputs(contract, tokens, size)
+    if contract.precision in _LOWERED:
+        # Fewer bits change neither count, and hide weights and shapes from one who counts.
+        raise ConfigurationError(
+            f"{folder} is in {contract.precision}, and graphs are counted in float32: its contract says"
+            f" {contract.cost.params} parameters and {contract.cost.flops} FLOPs, as of the model it was made from"
+        )
     with needing("export"):
         from adgauge.export.onnx_cost import graph_cost, read_graph
     limit = contract.spec.text.token_limit
