@@ -120,8 +120,10 @@ class Job:
             log.error("%s", error)
         if outcome is not None:
             self.exporter.ended(outcome, time.time(), time.monotonic() - begun)
-        if outcome in _WHY:
-            log.error("the run %s: %s", outcome, _WHY[outcome])
+        if outcome is None:
+            log.info("stopped in the middle of a run")
+        elif outcome in _WHY:
+            log.error("run %s: %s", outcome, _WHY[outcome])
         return outcome
 
     def _end_of(self, run: RunProcess, deadline: float) -> RunOutcome | None:
@@ -143,6 +145,8 @@ def _job(
     progressed: Callable[[], None],
 ) -> Job:
     """With the last good result exported, where one was kept. Raises ConfigurationError for bad settings."""
+    if settings.monitor_labels is None:
+        raise ConfigurationError("set ADGAUGE_MONITOR_LABELS, for example to labels/*.parquet")
     config = load_config(settings.monitor_config)
     exporter = Exporter(
         registry,

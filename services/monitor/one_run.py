@@ -43,6 +43,7 @@ def run(folder: Path) -> None:
     """Find out, keep it, and leave it for the owner. Raises AdgaugeError."""
     service, servers = load_settings(MonitorServiceSettings), load_settings(ServerSettings)
     configure_logging(sys.stderr, getattr(logging, service.log_level))
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what keeps us from reading is in our errors
     settings = load_settings(MonitorSettings).model_copy(update={"monitor_scratch": folder})
     result = result_of(Wanted(model=servers.model_dir), settings, servers)
     _tell(result)

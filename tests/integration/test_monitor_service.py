@@ -299,6 +299,7 @@ def samples(textfile: Path) -> dict[tuple[str, tuple[tuple[str, str], ...]], flo
     ("settings", "line"),
     [
         ({"ADGAUGE_MONITOR_EVERYS": "5"}, "did you mean ADGAUGE_MONITOR_EVERY_S"),
+        ({"ADGAUGE_MONITOR_LABELS": ""}, "set ADGAUGE_MONITOR_LABELS"),
         ({"ADGAUGE_MONITOR_STATE_DIR": "/dev/null/state"}, "cannot write /dev/null/state"),
         ({"ADGAUGE_MONITOR_STATE_DIR": ""}, "--textfile needs ADGAUGE_MONITOR_STATE_DIR"),
     ],
