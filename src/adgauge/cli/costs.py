@@ -72,7 +72,7 @@ def of_folder(folder: Path, tokens: int | None, size: Size | None) -> Document:
         # Fewer bits change neither count, and hide weights and shapes from one who counts.
         raise ConfigurationError(
             f"{folder} is in {contract.precision}, and graphs are counted in float32: its contract says"
-            f" {contract.cost.params} parameters and {contract.cost.flops} FLOPs, as of the model it was made from"
+            f" {contract.cost.params} parameters and {contract.cost.flops} FLOPs, those of its model"
         )
     with needing("export"):
         from adgauge.export.onnx_cost import graph_cost, read_graph
