@@ -2,10 +2,11 @@
 
 A run compares a window with a reference window on every slice: it tests whether the PLCC has dropped, whether
 it lies below a floor (0.1 under the truth), and whether the share of missing images (4 %), the mix of ten
-categories and the distribution of scores have changed. As in the monitor, all p-values of labels are corrected
-together (Benjamini–Hochberg), and all of drift. A false alarm is a run in which any slice is flagged, by any
-test, whatever the size of the change: the monitor also asks for a size, so it raises fewer. Then a fault is put into one slice of the run, labels shuffled or images missing from 4 % to 31 %,
-and the run tested again: the fault is found when that test of that slice is flagged.
+categories and the distribution of scores have changed. As in the monitor, all p-values of labels are
+corrected together (Benjamini–Hochberg), and all of drift. A false alarm is a run in which any slice is
+flagged, by any test, whatever the size of the change: the monitor also asks for a size, and raises fewer.
+Then a fault is put into one slice of the run, labels shuffled or images missing from 4 % to 31 %, and the run
+tested again: the fault is found when that test of that slice is flagged.
 """
 
 from __future__ import annotations
