@@ -67,6 +67,31 @@ def test_a_changed_byte_of_the_contract_that_no_digest_covers_is_noticed(
     assert "FAIL config.pbtxt — is not what the contracts give: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("changed", [b"\xff", b"\r"])
+def test_any_changed_byte_of_the_configuration_is_noticed_and_mended(
+    changed: bytes, model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_configs(model_dir.parent)
+    path = model_dir.parent / "config.pbtxt"
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"\n", changed, 1))
+
+    assert main(["models", "verify", str(model_dir.parent)]) == 1
+    assert "FAIL config.pbtxt — is not what the contracts give: " in capsys.readouterr().out
+    assert main(["models", "configure", str(model_dir.parent)]) == 0
+    assert path.read_bytes() == good
+
+
+def test_a_changed_end_of_a_line_of_the_contract_is_noticed(
+    model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = model_dir / "contract.json"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r", 1))
+
+    assert main(["models", "verify", str(model_dir)]) == 1
+    assert "FAIL contract.json — is not written as an export writes it" in capsys.readouterr().out
+
+
 def test_a_contract_that_is_written_otherwise_is_noticed(
     model_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,7 @@ def configure_model(folder: Path) -> int:
 def _verified(folder: Path) -> tuple[ModelContract, dict[str, str]]:
     contract = load_contract(folder)
     wrong = wrong_files(folder, contract)
-    if (folder / CONTRACT_FILE).read_text() != contract.to_json():
+    if (folder / CONTRACT_FILE).read_bytes() != contract.to_json().encode():
         wrong[CONTRACT_FILE] = "is not written as an export writes it; export the model again"
     return contract, wrong
 
@@ -47,7 +47,7 @@ def _wrong_configuration(model: Path) -> dict[str, str]:
     return {
         file: f"is not what the contracts give: `adgauge models configure {model}` writes it"
         for file, text in config_files(model).items()
-        if not (model / file).is_file() or (model / file).read_text() != text
+        if not (model / file).is_file() or (model / file).read_bytes() != text.encode()
     }
 
 

@@ -52,7 +52,7 @@ def write_configs(model: Path) -> None:
     (model / "configs").mkdir(exist_ok=True)
     for file, text in config_files(model).items():
         path = model / file
-        if not path.is_file() or path.read_text() != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             _replace(path, text)
 
 
