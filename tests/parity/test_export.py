@@ -236,6 +236,19 @@ def test_fewer_bits_keep_to_their_gate_and_say_so(precision: Precision, tmp_path
     assert wrong_files(folder, contract) == {}
 
 
+def test_a_catalog_without_a_usable_product_does_not_fall_back_to_golden_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = tmp_path / "catalog.jsonl"
+    catalog.write_text("{}\n")
+    out = ["--out", str(tmp_path / "out"), "--precision", "int8", "--calibration", str(catalog)]
+    assert main(["export", "lovif_tiny", *out]) == 1
+    shown = capsys.readouterr().err
+    assert "0 products; left out: 1 no_id" in shown
+    assert "int8 is measured on at least 8 products, not 0" in shown
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_default_model_is_written_again_as_it_is_committed(tmp_path: Path) -> None:
     contract = load_contract(DEFAULT)
     head = (DEFAULT / WEIGHTS_FILE).read_bytes()

@@ -49,6 +49,15 @@ class CatalogInputs:
         """How many have a label."""
         return sum(label is not None for label in self.labels)
 
+    def losses(self) -> str:
+        """How many were left out or lack a picture, by the reason, to follow their number; "" where none."""
+        kinds = ((self.left_out, "left out"), (self.without_image, "without a picture"))
+        return "".join(
+            f"; {what}: {', '.join(f'{count} {reason}' for reason, count in counts.most_common())}"
+            for counts, what in kinds
+            if counts
+        )
+
 
 def read_catalog_inputs(
     path: str,

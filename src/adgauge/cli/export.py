@@ -8,7 +8,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ def _export(arguments: argparse.Namespace) -> int:
             version=arguments.version,
             precision=arguments.precision,
             cpu_runtime=arguments.cpu_runtime,
-            calibration=_products(arguments.calibration, source, progress.show),
+            calibration=_products(arguments.calibration, source, progress),
         )
         written = write_version(source, arguments.out, wanted, progress.show)
     finally:
@@ -104,10 +104,10 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _products(catalog: str | None, source: Source, show: Callable[[str], None]) -> Sequence[CanonicalInput]:
-    """What the model sees of a catalog's products."""
+def _products(catalog: str | None, source: Source, progress: Progress) -> Sequence[CanonicalInput] | None:
+    """What the model sees of a catalog's products; lines that are left out are counted on stderr."""
     if catalog is None:
-        return ()
+        return None
     from adgauge.adapters.settings import ServerSettings, load_settings
     from adgauge.canonical.canonicalizer import Canonicalizer
     from adgauge.cli.catalog_inputs import read_catalog_inputs
@@ -116,7 +116,11 @@ def _products(catalog: str | None, source: Source, show: Callable[[str], None]) 
         (Path(folder) / source.contract.spec.text.tokenizer).write_bytes(source.tokenizer)
         canonicalizer = Canonicalizer(source.contract, Path(folder))
     settings = load_settings(ServerSettings)
-    return read_catalog_inputs(catalog, canonicalizer, settings, image_root=None, show=show).inputs
+    read = read_catalog_inputs(catalog, canonicalizer, settings, image_root=None, show=progress.show)
+    if read.left_out or read.without_image:
+        progress.clear()
+        print(f"adgauge: warning: {catalog}: {len(read.inputs)} products{read.losses()}", file=sys.stderr)
+    return read.inputs
 
 
 def _document(written: Written, *, is_trained: bool) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def _notes(report: Report) -> Iterator[str]:
     """What the table does not say: what was left out, labels, failures."""
     for one in report.tried:
         if one.name == DATA:
-            yield f"{DATA}: {printable(str(report.file))}{_counted(one.products)}"
+            yield f"{DATA}: {printable(str(report.file))}{one.products.losses()}"
         for runtime, parity in one.parities.items():
             yield from (
                 f"{one.name}, {runtime}, {group.group}: {_left_out(group, report.row_tokens)}"
@@ -205,15 +205,6 @@ def _conclusion(report: Report) -> str:
         not group.runs for one in report.tried for parity in one.parities.values() for group in parity.groups
     )
     return f"parity, in all but {not_run} groups, which were not run" if not_run else "parity"
-
-
-def _counted(products: CatalogInputs) -> str:
-    counted = ((products.left_out, "left out"), (products.without_image, "without a picture"))
-    return "".join(
-        f"; {what}: {', '.join(f'{count} {reason}' for reason, count in counts.most_common())}"
-        for counts, what in counted
-        if counts
-    )
 
 
 def _left_out(group: Measured, row_tokens: int) -> str:

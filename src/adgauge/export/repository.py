@@ -57,7 +57,7 @@ class Wanted:
     version: int | None = None
     precision: Precision | None = None
     cpu_runtime: CpuRuntime | None = None
-    calibration: Sequence[CanonicalInput] = ()  # what fewer bits are measured on; else the golden products
+    calibration: Sequence[CanonicalInput] | None = None  # for fewer bits; None: the golden products
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ def _fill(staged: Path, source: Source, contract: ModelContract, wanted: Wanted,
     )  # before the work: it may prove nothing
     (staged / GOLDEN_FILE).write_text(_golden(inputs, reference))
     show("exporting the graph")
-    contract = _write_graph(staged, source, contract, wanted.calibration or inputs)
+    calibration = inputs if wanted.calibration is None else wanted.calibration
+    contract = _write_graph(staged, source, contract, calibration)
     contract = contract.model_copy(update={"companions": _hashes(staged, GOLDEN_FILE, *templates)})
     (staged / CONTRACT_FILE).write_text(contract.to_json())
     parity = require_parity(
