@@ -194,3 +194,10 @@ def test_of_many_candidates_that_lose_just_the_margin_few_are_promoted() -> None
         for run in range(runs)
     )
     assert promoted <= 0.05 * runs
+
+
+def test_a_document_that_says_promote_against_its_own_checks_is_refused() -> None:
+    held = judge(measure(ALL, *scores(400, 0.35, 0.35, 3)))
+    edited = held.to_json().replace('"decision": "hold"', '"decision": "promote"')
+    with pytest.raises(ValueError, match="it says promote, although all products"):
+        GateResult.model_validate_json(edited)

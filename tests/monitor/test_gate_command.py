@@ -162,6 +162,13 @@ def test_parity_of_another_model_is_refused(gate: Gate, tmp_path: Path) -> None:
         assert said in err
 
 
+def test_a_generation_may_be_the_zeroth(gate: Gate, tmp_path: Path) -> None:
+    write(tmp_path, {"Books": (200, 0.4, 0.3)})
+    lines = (tmp_path / "candidate.jsonl").read_text().replace('"generation": 2', '"generation": 0')
+    (tmp_path / "candidate.jsonl").write_text(lines)
+    assert gate()[1]["candidate"]["generation"] == 0
+
+
 def test_bad_rows_are_said_and_do_not_end_it(gate: Gate, tmp_path: Path) -> None:
     write(tmp_path, {"Books": (3000, 0.45, 0.35)})
     with (tmp_path / "labels.jsonl").open("a") as file:

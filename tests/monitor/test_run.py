@@ -304,8 +304,7 @@ def test_pictures_that_go_missing_in_one_category_are_named_with_the_day(
         (DriftKind.IMAGES_MISSING, "Toys", "http_status"),
     }
     assert found[0].since_ms == NOW_MS - 6 * DAY_MS
-    assert found[0].words.startswith("Toys: images missing 3% → 16%")
-    assert found[0].words.endswith(" since Tue 24 Nov")
+    assert found[0].words == "Toys: images missing 3% → 16%, 59% since Tue 24 Nov"
     assert result.verdict.status is Status.ALARM
 
 
@@ -395,3 +394,65 @@ def test_calibration_and_scatter_rest_on_the_compared_pairs(engine: Engine, tmp_
     assert {(each.score, each.label) for each in result.scatter} <= set(
         zip(x.tolist(), y.tolist(), strict=True)
     )
+
+
+def test_a_model_that_says_the_same_of_everything_alarms_whatever_the_rules(
+    engine: Engine, tmp_path: Path
+) -> None:
+    _, y = made(60, np.random.default_rng(16))
+    labels = [label(f"P{k}", y[k]) for k in range(60)]
+    result = run(engine, tmp_path, labels, [score(f"P{k}", 3.3) for k in range(60)])
+    (alarm,) = result.alarms
+    assert (alarm.kind, alarm.slice) == (AlarmKind.PLCC_BELOW_FLOOR, ALL)
+    assert result.verdict.headline == "All 60 scores are the same, although labels differ."
+
+
+def test_scores_that_have_become_all_the_same_fell(engine: Engine, tmp_path: Path) -> None:
+    x, y = made(60, np.random.default_rng(17))
+    labels = [label(f"P{k}", y[k], days_ago=days) for k in range(60) for days in (40, 2)]
+    scores = [score(f"P{k}", x[k], days_ago=90, generation=g) for k in range(60) for g in (1, 2)]
+    scores += [score(f"P{k}", 3.3, days_ago=41, generation=2) for k in range(60)]
+    result = run(engine, tmp_path, labels, scores)
+    assert {alarm.kind for alarm in result.alarms if alarm.slice == ALL} == {
+        AlarmKind.PLCC_FELL,
+        AlarmKind.WORSE_THAN_PREVIOUS,
+    }
+    assert result.overall.figures.plcc.value is None
+
+
+def test_labels_that_are_all_the_same_conclude_nothing(engine: Engine, tmp_path: Path) -> None:
+    x, _ = made(60, np.random.default_rng(18))
+    labels = [label(f"P{k}", 4.0) for k in range(60)]
+    result = run(engine, tmp_path, labels, [score(f"P{k}", x[k]) for k in range(60)])
+    assert result.verdict.status is Status.NO_DATA
+    assert "labels are all the same" in result.verdict.headline
+
+
+def test_a_product_deleted_while_its_score_was_being_made_is_deleted(engine: Engine, tmp_path: Path) -> None:
+    """The deletion's event is a day older than the score of the version before it, which was a backlog's."""
+    scores = [score("A", days_ago=40, event_ms=NOW_MS - 42 * DAY_MS), deletion("A", days_ago=41)]
+    scores += [score("B", days_ago=39, event_ms=NOW_MS - 40 * DAY_MS), deletion("B", days_ago=41)]
+    result = run(engine, tmp_path, [label("A"), label("B")], scores)
+    assert result.overall.coverage == Coverage(labels=2, compared=1, deleted=1)
+
+
+@pytest.mark.parametrize("value", [1e10, -1e300, 1e308])
+def test_a_score_beyond_all_bounds_does_not_stop_the_run(
+    engine: Engine, tmp_path: Path, value: float
+) -> None:
+    scores = [score(f"P{k}", value, days_ago=days) for k in range(60) for days in (40, 3)]
+    result = run(engine, tmp_path, [label(f"P{k}") for k in range(60)], scores)
+    assert "NaN" not in result.to_json()
+
+
+def test_the_limit_of_bias_is_judged_alike_whatever_the_confidence(engine: Engine, tmp_path: Path) -> None:
+    x, y = made(400, np.random.default_rng(19))
+    labels = [label(f"P{k}", y[k]) for k in range(400)]
+    scores = [score(f"P{k}", x[k] + 0.2) for k in range(400)]
+    q_values = []
+    for confidence in (0.8, 0.95, 0.99):
+        rules = RunRules(bias_limit=0.05, confidence=confidence)
+        result = run(engine, tmp_path, labels, scores, rules=rules)
+        q_values += [a.q_value for a in result.alarms if (a.kind, a.slice) == (AlarmKind.BIAS, ALL)]
+    assert len(q_values) == 3
+    assert q_values == pytest.approx([q_values[0]] * 3, rel=0.2)

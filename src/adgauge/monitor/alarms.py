@@ -67,6 +67,8 @@ def judge(measured: Sequence[Measured], drift: Sequence[Drift], rules: RunRules)
         if q <= rules.false_discovery_rate
     ]
     alarms = [alarm for _, alarm in sorted(found, key=lambda each: each[0])]
+    if not any(each.slice == measured[0].slice for each in alarms):
+        alarms += _saying_nothing(measured[0])
     alarms += [_drifted(each) for each in drift if each.alarming]
     alarms += _coverage_alarm(measured[0], rules)
     by_comparison = {
@@ -92,6 +94,11 @@ def verdict_of(overall: SliceFigures, alarms: Sequence[Alarm], rules: RunRules) 
         needed = f"{rules.minimum_pairs} are needed"
         return Verdict(
             status=Status.NO_DATA, headline=f"{figures.n:,} labels could be compared with a score; {needed}."
+        )
+    if figures.plcc.value is None:
+        return Verdict(
+            status=Status.NO_DATA,
+            headline=f"PLCC is undefined over {figures.n:,} products: their labels are all the same.",
         )
     return Verdict(
         status=Status.OK,
@@ -122,14 +129,14 @@ def _questions(one: Measured, rules: RunRules) -> Iterator[_Question]:
             each,
         )
     if rules.bias_limit is not None:
-        yield _biased(one, rules.bias_limit)
+        yield _biased(one, rules.bias_limit, rules.confidence)
 
 
-def _biased(one: Measured, limit: float) -> _Question:
+def _biased(one: Measured, limit: float, confidence: float) -> _Question:
     """p-value of "the bias is at most `limit` either way", from its interval, normal."""
     bias, p_value = one.figures.bias, math.nan
     if bias.value is not None and bias.low is not None and bias.high is not None:
-        error = (bias.high - bias.low) / (2 * NormalDist().inv_cdf(0.975))
+        error = (bias.high - bias.low) / (2 * NormalDist().inv_cdf((1 + confidence) / 2))
         distance = limit - abs(bias.value)
         p_value = math.erfc(-distance / error / math.sqrt(2)) / 2 if error else float(distance >= 0)
     direction = "above" if (bias.value or 0.0) > 0 else "below"
@@ -146,6 +153,14 @@ def _alarm(question: _Question, q_value: float) -> Alarm:
         limit=question.limit,
         q_value=finite(q_value),
     )
+
+
+def _saying_nothing(overall: Measured) -> list[Alarm]:
+    """Whatever rules ask for: a model that says the same of every product is of no use."""
+    if overall.figures.plcc.value is not None or math.isnan(overall.now.plcc):
+        return []
+    words = f"all {overall.figures.n:,} scores are the same, although labels differ"
+    return [Alarm(kind=AlarmKind.PLCC_BELOW_FLOOR, slice=overall.slice, words=words)]
 
 
 def _drifted(found: Drift) -> Alarm:

@@ -38,7 +38,9 @@ LENGTH_STEPS = 8
 """Text lengths are counted in so many steps for each doubling."""
 _NO_IMAGE = 1 << FLAGS.index(Flag.NO_IMAGE)
 _WHOLE = Dimension(ALL.dimension, (ALL.value,), "0")
-_SCORE_BIN = f"round(score / {SCORE_STEP})::INTEGER"
+_FARTHEST = 10_000
+"""Stars: scores beyond are counted as so far away."""
+_SCORE_BIN = f"round(greatest(least(score, {_FARTHEST}), -{_FARTHEST}) / {SCORE_STEP})::INTEGER"
 _LENGTH_BIN = f"floor(log2(1 + text_length) * {LENGTH_STEPS})::INTEGER"
 
 Counts = dict[int, dict[int, tuple[Array, Array]]]
@@ -53,6 +55,14 @@ class _Found:
     large: bool
     changed: str
     condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The first day of something new, and the share since then."""
+
+    begins_ms: int
+    share: float
 
 
 def drift_of(
@@ -160,7 +170,7 @@ def _distribution(
         ks=finite(change.statistic),
         p_value=finite(change.p_value),
         alarming=False,
-        words=f"{_name(slice_)}: {name} as before (PSI {index:.2f})",
+        words=f"{_name(slice_)}: {name} not shown to differ much (PSI {index:.2f})",
     )
     changed = f"{_name(slice_)}: {name} changed, on average {means[0]} → {means[1]} {unit} (PSI {index:.2f})"
     return _Found(drift, index >= rules.psi_limit, changed, f"({of.sql}) = {number}")
@@ -195,6 +205,7 @@ def _missing(
     of: Slice, reason: str | None, change: ShareChange, rows: Sequence[int], rules: RunRules, condition: str
 ) -> _Found:
     because = "" if reason is None else f" ({reason})"
+    changed = f"{_name(of)}: images missing{because} {_percent(change.before)} → {_percent(change.after)}"
     drift = Drift(
         kind=DriftKind.IMAGES_MISSING,
         slice=of,
@@ -206,9 +217,8 @@ def _missing(
         difference=Figure.of(change.difference, change.interval),
         p_value=finite(change.p_value),
         alarming=False,
-        words=f"{_name(of)}: images missing{because} as before, {change.after:.0%}",
+        words=f"{changed}, no alarm",
     )
-    changed = f"{_name(of)}: images missing{because} {_percent(change.before)} → {_percent(change.after)}"
     return _Found(drift, abs(change.difference) >= rules.share_limit, changed, condition)
 
 
@@ -233,7 +243,7 @@ def _mix(engine: Engine, of: Dimension, rules: RunRules) -> Iterator[_Found]:
         psi=finite(index),
         p_value=finite(change.p_value),
         alarming=False,
-        words=f"{ALL}: categories as before (PSI {index:.2f})",
+        words=f"{ALL}: categories not shown to differ much (PSI {index:.2f})",
     )
     yield _Found(
         drift, index >= rules.psi_limit, f"{ALL}: category mix changed, {moved} (PSI {index:.2f})", "true"
@@ -249,13 +259,16 @@ def _concluded(engine: Engine, found: Sequence[_Found], rules: RunRules) -> tupl
         updated: dict[str, object] = {"q_value": finite(q_value), "alarming": alarming}
         if alarming:
             since = _since(engine, each) if each.drift.kind is DriftKind.IMAGES_MISSING else None
-            updated |= {"since_ms": since, "words": f"{each.changed}{_day(since)}"}
+            updated |= {
+                "since_ms": since and since.begins_ms,
+                "words": f"{each.changed}{_day(since)}",
+            }
         if alarming or each.drift.detail is None:
             concluded.append(each.drift.model_copy(update=updated))
     return tuple(concluded)
 
 
-def _since(engine: Engine, found: _Found) -> int | None:
+def _since(engine: Engine, found: _Found) -> _Step | None:
     """The day from which on pictures are missing as they are: where a step fits the daily shares best."""
     of_reason = "" if found.drift.detail is None else " AND COALESCE(image_reason, 'unknown') = $1"
     days = engine.rows(
@@ -267,7 +280,8 @@ def _since(engine: Engine, found: _Found) -> int | None:
     if len(days) < 2:
         return None
     fits = _likelihood(hits[:-1], rows[:-1]) + _likelihood(hits[-1] - hits[:-1], rows[-1] - rows[:-1])
-    return int(days[int(np.argmax(fits)) + 1][0]) * DAY_MS
+    at = int(np.argmax(fits))
+    return _Step(int(days[at + 1][0]) * DAY_MS, float((hits[-1] - hits[at]) / (rows[-1] - rows[at])))
 
 
 def _likelihood(hits: Array, rows: Array) -> Array:
@@ -285,5 +299,8 @@ def _percent(share: float) -> str:
     return f"{share:.1%}" if 0 < share < 0.01 else f"{share:.0%}"
 
 
-def _day(since: int | None) -> str:
-    return "" if since is None else f" since {datetime.fromtimestamp(since / 1000, UTC):%a %-d %b}"
+def _day(since: _Step | None) -> str:
+    """The share of a window in which it changed is not the one since then."""
+    if since is None:
+        return ""
+    return f", {_percent(since.share)} since {datetime.fromtimestamp(since.begins_ms / 1000, UTC):%a %-d %b}"

@@ -91,7 +91,9 @@ _WHOLE = _Job(ALL)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One slice. `now` is its PLCC with its error; comparisons are there where both sides were judged."""
+    """One slice. `now` is its PLCC with its error, for tests: of scores that are all the same while labels
+    differ it is 0, without error. Comparisons are there where both sides were judged.
+    """
 
     slice: Slice
     coverage: Coverage
@@ -120,7 +122,7 @@ def measure_all(
 
 
 def figures_of(pairs: Pairs, method: Method) -> tuple[Figures, Correlation]:
-    """All figures of some pairs; what has no ordinary answer is undefined. See `quality.metrics`."""
+    """All figures of some pairs, and `Measured.now`; what has no ordinary answer is undefined."""
     scores, labels, weights = pairs.scores, pairs.labels, pairs.weights
     now = correlation(scores, labels, weights)
     plcc = Figure.of(now.plcc, plcc_interval(now, method.confidence))
@@ -139,7 +141,7 @@ def figures_of(pairs: Pairs, method: Method) -> tuple[Figures, Correlation]:
             ces_printed=_ces(plcc, pairs.n, method.cost, CesForm.PRINTED),
             ces_leaderboard=_ces(plcc, pairs.n, method.cost, CesForm.LEADERBOARD),
         ),
-        now,
+        _telling_nothing(now, labels, weights),
     )
 
 
@@ -252,6 +254,9 @@ def _against_previous(pairs: Pairs, at: Indices, method: Method) -> Comparison:
     labels = pairs.labels[at]
     apart = difference(pairs.scores[at], pairs.previous[at], labels, weights)
     theirs = correlation(pairs.previous[at], labels, weights)
+    ours = _telling_nothing(Correlation(apart.candidate, math.nan, at.size), labels, weights)
+    if math.isnan(apart.candidate) and not math.isnan(ours.plcc):
+        apart = Difference(ours.plcc, theirs.plcc, theirs.error, at.size)
     return Comparison(
         against="previous_generation",
         n=at.size,
@@ -259,6 +264,14 @@ def _against_previous(pairs: Pairs, at: Indices, method: Method) -> Comparison:
         difference=Figure.of(apart.value, difference_interval(apart, method.confidence)),
         p_value=finite(worse(_tolerant(apart, method.tolerated_drop))),
     )
+
+
+def _telling_nothing(of: Correlation, labels: Floats, weights: Floats | None) -> Correlation:
+    """Where there is no PLCC although labels differ, scores are all the same: as bad as no correlation."""
+    counted = labels if weights is None else labels[weights > 0]
+    if math.isnan(of.plcc) and counted.size >= FEWEST_PAIRS and np.ptp(counted) > 0:
+        return Correlation(0.0, 0.0, of.pairs)
+    return of
 
 
 def _tolerant(of: Difference, tolerated: float) -> Difference:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from adgauge.errors import ConfigurationError
 from adgauge.monitor.result import UNDEFINED, Count, Figure, Finite, Ms, Share, Slice
@@ -73,7 +73,7 @@ class Side(_Frozen):
     """
 
     source: str
-    generation: Annotated[int, Field(ge=1)] | None
+    generation: Count | None
     model: str
     contract: str
     params_m: Finite | None = None
@@ -90,6 +90,13 @@ class GateResult(_Frozen):
     candidate: Side
     baseline: Side
     checks: tuple[Check, ...]
+
+    @model_validator(mode="after")
+    def _follows_from_the_checks(self) -> Self:
+        lacking = [check.words for check in self.checks if check.finding is not Finding.PASSED]
+        if self.decision is Decision.PROMOTE and lacking:
+            raise ValueError(f"it says promote, although {lacking[0]}")
+        return self
 
     def to_json(self) -> str:
         """The document, in stable order, with a final newline."""

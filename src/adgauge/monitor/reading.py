@@ -88,7 +88,11 @@ def drop_repeated_labels(engine: Engine, tally: Tally) -> None:
 
 
 def drop_repeated_scores(engine: Engine, tally: Tally) -> None:
-    """Of lines of one product, generation and time keep the newest version: the log repeats itself."""
+    """Of lines of one product, generation and time keep the newest version: the log repeats itself.
+
+    A deletion is first moved behind the scores of versions before it, see `_settle_deletions`.
+    """
+    _settle_deletions(engine)
     keys = "id, generation, at_ms"
     engine.run(f"""CREATE OR REPLACE TEMP TABLE repeated AS
         SELECT {keys}, count(*) AS rows FROM scores GROUP BY {keys} HAVING count(*) > 1""")
@@ -97,6 +101,22 @@ def drop_repeated_scores(engine: Engine, tally: Tally) -> None:
     )
     tally.bad("scores", BadReason.DUPLICATE, rows, examples or ())
     _keep_one(engine, "scores", keys, f"{keys}, event_ms DESC, seq DESC", "true")
+
+
+def _settle_deletions(engine: Engine) -> None:
+    """A score is made some time after its event, so a deletion that happened in between has the earlier time
+    and yet is what is live after both: it counts from right behind the newest score of a version before it.
+    """
+    engine.run("""UPDATE scores SET at_ms = s.made_ms + 1
+        FROM (
+            SELECT d.id, d.generation, d.event_ms, d.seq, max(s.at_ms) AS made_ms
+            FROM scores d JOIN scores s USING (id, generation)
+            WHERE d.deleted AND NOT s.deleted AND s.at_ms >= d.at_ms
+                AND (s.event_ms, s.seq) < (d.event_ms, d.seq)
+            GROUP BY ALL
+        ) s
+        WHERE scores.deleted AND scores.id = s.id AND scores.generation = s.generation
+            AND scores.event_ms = s.event_ms AND scores.seq = s.seq""")
 
 
 def _keep_one(engine: Engine, table: str, keys: str, order: str, kept: str) -> None:
