@@ -203,12 +203,24 @@ def test_a_model_that_rates_all_alike_is_not_written(source: Source, tmp_path: P
     [
         (Wanted(name="../elsewhere"), "no model's name"),
         (Wanted(precision="bf16", cpu_runtime="onnxruntime"), "--cpu-runtime onnxruntime has no bf16"),
+        (Wanted(precision="fp16", cpu_runtime="openvino"), "--cpu-runtime openvino cannot run fp16"),
+        (Wanted(calibration=()), "--calibration: fp32 needs no products"),
     ],
 )
 def test_what_cannot_be_served_is_refused(wanted: Wanted, said: str, source: Source, tmp_path: Path) -> None:
     with pytest.raises(AdgaugeError, match=said):
         write_version(source, tmp_path, wanted)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_in_the_folder_of_another_stops_an_export_before_its_work(
+    exported: Export, tmp_path: Path, source: Source
+) -> None:
+    model = tmp_path / TINY
+    shutil.copytree(exported(TINY).folder, model / "2")
+    with pytest.raises(ContractMismatch, match="2 holds effimini_tiny version 1"):
+        write_version(source, tmp_path, Wanted(version=3))
+    assert sorted(each.name for each in model.iterdir()) == ["2"]
 
 
 def test_an_opset_that_the_runtime_does_not_know_is_one_line(exported: Export, tmp_path: Path) -> None:
@@ -227,7 +239,8 @@ def test_fewer_bits_keep_to_their_gate_and_say_so(precision: Precision, tmp_path
     if precision == "bf16" and not has_bfloat16():
         pytest.skip("this CPU has no bfloat16")
     catalog = ROOT / "examples" / "catalog" / "products.jsonl"
-    out = ["--out", str(tmp_path), "--precision", precision, "--calibration", str(catalog)]
+    out = ["--out", str(tmp_path), "--precision", precision]
+    out += [] if precision == "fp16" else ["--calibration", str(catalog)]
     assert main(["export", "lovif_tiny", *out]) == 0
     folder = tmp_path / "lovif_tiny" / "1"
     contract = load_contract(folder)

@@ -16,7 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from adgauge.adapters.triton.configuration import require_versions_of_one_model, write_configs
+from adgauge.adapters.triton.configuration import (
+    contracts_of,
+    require_versions_of_one_model,
+    write_configs,
+)
 from adgauge.canonical.golden import golden_line
 from adgauge.contract import (
     CONTRACT_FILE,
@@ -26,7 +30,6 @@ from adgauge.contract import (
     Precision,
     file_sha256,
     load_contract,
-    version_folders,
     wrong_files,
 )
 from adgauge.errors import ConfigurationError, ContractMismatch
@@ -78,7 +81,8 @@ def write_version(
 
     Raises ContractMismatch when it does not score as the model does, and ConfigurationError when the version
     is taken by other weights, the versions that are there take other inputs, or a file cannot be written. In
-    any of these cases the repository is as it was.
+    any of these cases the versions are as they were; where Triton's configuration could not be written last,
+    the same export completes it.
     """
     contract = _draft(source, wanted)
     with model_folder(root, contract.name, show) as folder, fixed_threads():
@@ -118,13 +122,16 @@ def _draft(source: Source, wanted: Wanted) -> ModelContract:
         raise ConfigurationError(f"{contract.name!r} is no model's name: export under another --name")
     if precision == "bf16" and contract.cpu_runtime != "openvino":
         raise ConfigurationError(f"--cpu-runtime {contract.cpu_runtime} has no bf16: leave it out")
+    if precision == "fp16" and contract.cpu_runtime != "onnxruntime":
+        raise ConfigurationError(f"--cpu-runtime {contract.cpu_runtime} cannot run fp16 graphs: leave it out")
+    if wanted.calibration is not None and precision not in ("bf16", "int8"):
+        raise ConfigurationError(f"--calibration: {precision} needs no products: leave it out")
     return contract
 
 
 def _require_alike(folder: Path, contract: ModelContract) -> None:
     """Raise ContractMismatch unless Triton can serve it beside the versions that are there."""
-    there = [load_contract(version) for version in version_folders(folder).values()]
-    require_versions_of_one_model([*there, contract])
+    require_versions_of_one_model([*contracts_of(folder), contract])
 
 
 def _fill(staged: Path, source: Source, contract: ModelContract, wanted: Wanted, show: Show) -> _Made:

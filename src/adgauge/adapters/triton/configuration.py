@@ -61,8 +61,13 @@ def config_files(model: Path) -> dict[str, str]:
 
     Raises ContractMismatch when there is none, one is in the folder of another, or one cannot serve all.
     """
-    contracts = [_contract_of(model, version, folder) for version, folder in version_folders(model).items()]
+    contracts = contracts_of(model)
     return {file: triton_config(contracts, target) for target, file in FILES.items()}
+
+
+def contracts_of(model: Path) -> list[ModelContract]:
+    """Of the versions in a model's folder; raises ContractMismatch when one is in the folder of another."""
+    return [_contract_of(model, version, folder) for version, folder in version_folders(model).items()]
 
 
 def _contract_of(model: Path, version: int, folder: Path) -> ModelContract:
