@@ -308,6 +308,21 @@ def test_pictures_that_go_missing_in_one_category_are_named_with_the_day(
     assert result.verdict.status is Status.ALARM
 
 
+def test_products_that_are_scored_again_and_again_are_no_drift(engine: Engine, tmp_path: Path) -> None:
+    """Half of the products in each window, about ten times each: chance decides which, and how often."""
+    rng = np.random.default_rng(20)
+    values, missing = 4 + rng.normal(0, 0.5, 300), rng.random(300) < 0.1
+    scores = []
+    for begins in (0, 28):
+        for k in np.flatnonzero(rng.random(300) < 0.5):
+            for days in rng.uniform(0.1, 27.9, rng.geometric(0.1)):
+                flags = ["no_image"] if missing[k] else []
+                scores.append(score(f"P{k}", values[k], days_ago=begins + days, flags=flags))
+    result = run(engine, tmp_path, [], scores, rules=RunRules())
+    assert result.alarms == ()
+    assert {each.n_after < 300 for each in result.drift} == {True}
+
+
 def test_scores_texts_and_categories_that_change_are_drift(engine: Engine, tmp_path: Path) -> None:
     rng = np.random.default_rng(14)
     scores, items = [], []

@@ -1,8 +1,8 @@
 """What changed in scores and products since the reference window, without labels, slice by slice, in words.
 
-Scores written in the judged window are held against those written in the reference window: of the judged
-generation where it wrote some in both, else (for all but the scores themselves) of all. A drift is alarming
-where it is both large and, corrected for all that was tested, no chance.
+What was last written of each product in the judged window is held against that in the reference window: of
+the judged generation where it wrote some in both, else (for all but the scores themselves) of all. A drift is
+alarming where it is both large and, corrected for all that was tested, no chance.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def drift_of(
 
 
 def _lately(engine: Engine, window: Window, reference: Window, generation: int) -> bool:
-    """Make `lately`: scores of both windows with their items' fields; whether all are the generation's."""
+    """Make `lately`: of each product the newest score in each window, with its item's fields; whether all are
+    the generation's. One that is scored every hour is no more of the catalog than another.
+    """
     whens = " ".join(
         f"WHEN at_ms >= {each.begins_ms} AND at_ms < {each.ends_ms} THEN {number}"
         for number, each in enumerate((window, reference))
@@ -115,14 +117,17 @@ def _lately(engine: Engine, window: Window, reference: Window, generation: int) 
     )
     engine.run(f"""CREATE OR REPLACE TABLE lately AS
         WITH written AS (
-            SELECT id, at_ms, score, flags, image_reason, CASE {whens} END AS period FROM scores
-            WHERE NOT deleted {f"AND generation = {generation}" if own else ""}
+            SELECT id, period, max(at_ms) AS at_ms, unnest(arg_max(said, at_ms)) FROM (
+                SELECT id, at_ms, CASE {whens} END AS period,
+                    {{'score': score, 'flags': flags, 'image_reason': image_reason}} AS said
+                FROM scores WHERE NOT deleted {f"AND generation = {generation}" if own else ""}
+            ) WHERE period IS NOT NULL GROUP BY id, period
         ), known AS (
             SELECT id, {fields} FROM items
             UNION ALL
             SELECT id, {chosen} FROM labels ANTI JOIN items USING (id) GROUP BY id
         )
-        SELECT w.*, {fields} FROM written w LEFT JOIN known USING (id) WHERE w.period IS NOT NULL""")
+        SELECT w.*, {fields} FROM written w LEFT JOIN known USING (id)""")
     return own
 
 
