@@ -440,7 +440,7 @@ def test_labels_that_are_all_the_same_conclude_nothing(engine: Engine, tmp_path:
     labels = [label(f"P{k}", 4.0) for k in range(60)]
     result = run(engine, tmp_path, labels, [score(f"P{k}", x[k]) for k in range(60)])
     assert result.verdict.status is Status.NO_DATA
-    assert "labels are all the same" in result.verdict.headline
+    assert result.verdict.headline.startswith("PLCC is undefined: labels of 60 products are all the same")
 
 
 def test_a_product_deleted_while_its_score_was_being_made_is_deleted(engine: Engine, tmp_path: Path) -> None:
@@ -452,12 +452,16 @@ def test_a_product_deleted_while_its_score_was_being_made_is_deleted(engine: Eng
 
 
 @pytest.mark.parametrize("value", [1e10, -1e300, 1e308])
-def test_a_score_beyond_all_bounds_does_not_stop_the_run(
+def test_a_score_beyond_all_bounds_is_counted_and_decides_nothing(
     engine: Engine, tmp_path: Path, value: float
 ) -> None:
-    scores = [score(f"P{k}", value, days_ago=days) for k in range(60) for days in (40, 3)]
-    result = run(engine, tmp_path, [label(f"P{k}") for k in range(60)], scores)
-    assert "NaN" not in result.to_json()
+    x, y = made(60, np.random.default_rng(21))
+    scores = [score(f"P{k}", x[k], days_ago=days) for k in range(60) for days in (40, 3)]
+    scores += [score("Z", value, days_ago=days) for days in (40, 3)]
+    labels = [*(label(f"P{k}", y[k]) for k in range(60)), label("Z")]
+    result = run(engine, tmp_path, labels, scores)
+    assert [(bad.reason, bad.rows) for bad in result.bad_rows] == [("no_score", 2)]
+    assert result.overall.figures.plcc.value == pytest.approx(float(stats.pearsonr(x, y).statistic), abs=1e-9)
 
 
 def test_the_limit_of_bias_is_judged_alike_whatever_the_confidence(engine: Engine, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def verdict_of(overall: SliceFigures, alarms: Sequence[Alarm], rules: RunRules) 
     if figures.plcc.value is None:
         return Verdict(
             status=Status.NO_DATA,
-            headline=f"PLCC is undefined over {figures.n:,} products: their labels are all the same.",
+            headline=f"PLCC is undefined: labels of {figures.n:,} products are all the same or do not count.",
         )
     return Verdict(
         status=Status.OK,

@@ -38,9 +38,7 @@ LENGTH_STEPS = 8
 """Text lengths are counted in so many steps for each doubling."""
 _NO_IMAGE = 1 << FLAGS.index(Flag.NO_IMAGE)
 _WHOLE = Dimension(ALL.dimension, (ALL.value,), "0")
-_FARTHEST = 10_000
-"""Stars: scores beyond are counted as so far away."""
-_SCORE_BIN = f"round(greatest(least(score, {_FARTHEST}), -{_FARTHEST}) / {SCORE_STEP})::INTEGER"
+_SCORE_BIN = f"round(score / {SCORE_STEP})::INTEGER"
 _LENGTH_BIN = f"floor(log2(1 + text_length) * {LENGTH_STEPS})::INTEGER"
 
 Counts = dict[int, dict[int, tuple[Array, Array]]]

@@ -19,6 +19,8 @@ FLAGS = tuple(Flag)
 """Flag number n is bit n of `scores.flags`."""
 EARLIEST_MS = 946_684_800_000
 """2000-01-01. An earlier time was most likely given in seconds."""
+LARGEST_SCORE = 1e6
+"""Stars either way. One beyond, of millions, would decide every figure."""
 ITEM_FIELDS = ("main_category", "price", "title", "features", "description", "language")
 ITEM_COLUMNS = {
     "main_category": "VARCHAR",
@@ -159,7 +161,7 @@ def scores_plan(now_ms: int) -> Plan:
             ("id IS NULL", BadReason.NO_ID),
             ("generation IS NULL OR generation < 0", BadReason.NO_GENERATION),
             ("outcome IS NULL OR outcome NOT IN ('scored', 'deleted')", BadReason.NO_OUTCOME),
-            ("NOT deleted AND (score IS NULL OR NOT isfinite(score))", BadReason.NO_SCORE),
+            (f"NOT deleted AND (score IS NULL OR NOT abs(score) <= {LARGEST_SCORE})", BadReason.NO_SCORE),
             *_time_rules("at_ms", now_ms),
         ),
         shown=("id", "generation", "score", "at_ms"),
