@@ -12,7 +12,11 @@ ROOT = Path(__file__).parents[2]
 LIMIT_BYTES = 300 * 10**6
 HELP_LIMIT_S = 0.5
 
-NEED_AN_EXTRA = {"adgauge.cli.parity_check": "torch", "adgauge.cli.gate_run": "duckdb"}
+NEED_AN_EXTRA = {
+    "adgauge.cli.gate_run": "duckdb",
+    "adgauge.cli.monitor_run": "duckdb",
+    "adgauge.cli.parity_check": "torch",
+}
 """What these lack in the serving environment: their commands import them late, and say what to install."""
 IMPORT_EVERYTHING = f"""
 import importlib, importlib.util, pkgutil, sys
