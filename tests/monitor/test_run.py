@@ -123,6 +123,15 @@ def test_the_newest_score_before_the_window_counts_and_the_newest_label_in_it(
     assert {(each.id, each.score, each.label) for each in result.worst} == {("A", 1.2, 3.0), ("B", 1.4, 4.5)}
 
 
+def test_a_shadow_that_has_scored_little_is_not_judged(engine: Engine, tmp_path: Path) -> None:
+    names = [f"P{number}" for number in range(5)]
+    labels = [label(name) for name in names]
+    live = [score(name) for name in names]
+    shadow = [score(name, generation=2) for name in names]
+    assert run(engine, tmp_path / "shadow", labels, live + shadow[:2]).model.generation == 1
+    assert run(engine, tmp_path / "filled", labels, live + shadow[:3]).model.generation == 2
+
+
 def test_figures_equal_those_of_scipy(engine: Engine, tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     x, y = made(600, rng)

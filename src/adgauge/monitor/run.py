@@ -51,7 +51,8 @@ class Sources:
 class Question:
     """What is judged: labels observed in the `window_ms` before `ends_ms`, against the same time before.
 
-    `generation` and `previous` None: the newest that has scored, and the one before it. `observed_ms` is when
+    `generation` None: the newest in earnest, which has at least half as many scores as the one with the most;
+    a shadow or a stray line judges nobody. `previous` None: the one before it. `observed_ms` is when
     labels without a time were observed.
     """
 
@@ -179,8 +180,10 @@ def _read(
 
 
 def _judged_model(engine: Engine, question: Question, contract: ModelContract | None) -> JudgedModel:
-    generations = [row[0] for row in engine.rows("SELECT DISTINCT generation FROM contracts ORDER BY 1")]
-    generation = question.generation if question.generation is not None else max(generations, default=None)
+    rows = dict(engine.rows("SELECT generation, sum(rows) FROM contracts GROUP BY 1 ORDER BY 1"))
+    generations, most = list(rows), max(rows.values(), default=0)
+    in_earnest = max((each for each, count in rows.items() if 2 * count >= most), default=None)
+    generation = question.generation if question.generation is not None else in_earnest
     if generation is None:
         raise ConfigurationError("the scores hold no score: is it the score log (catalog.scores)?")
     earlier = [each for each in generations if each < generation]
