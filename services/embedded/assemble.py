@@ -191,7 +191,7 @@ def _locate(model_dir: Path, source: Mapping[str, str]) -> Path:
             else f"{model_dir / source['file']} is missing: restore it from git"
         )
     if file_sha256(path) != source["sha256"]:
-        raise ConfigurationError(f"{path} is not the file that {model_dir.name} was exported with")
+        raise ConfigurationError(f"{path} is not the file that {model_dir.parent.name} was exported with")
     return path
 
 

@@ -24,7 +24,7 @@ def s3(workspace: Workspace, request: pytest.FixtureRequest, monkeypatch: pytest
     require_tool("versitygw", request.config)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    server = start_s3(workspace, "s3")
+    server = start_s3(workspace, "s3-of-the-monitor")
     server.point_at(monkeypatch)
     return server
 

