@@ -26,10 +26,13 @@ class StateFolder:
         return self._history.last_good()
 
     def keep(self, result: Result, picture_folders: tuple[Path, ...]) -> None:
-        """Add to the history, and replace report and result. Pictures are shown from the folders given."""
+        """Replace the result, add to the history, and replace the report, with pictures of the folders given.
+
+        The result comes first, for the others are made of it: it is there even where they cannot be.
+        """
+        with line_file(self._folder / "result.json") as write:
+            write(result.to_json())
         self._history.add(result)
         pictures = thumbnails(result.worst, picture_folders)
         with line_file(self._folder / "report.html") as write:
             write(render(result, self._history.runs(), pictures))
-        with line_file(self._folder / "result.json") as write:
-            write(result.to_json())
